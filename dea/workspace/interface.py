@@ -1,0 +1,67 @@
+"""What every Invoke task shares: one clear line for a user's mistake, progress for what takes long, JSON for programs.
+
+It holds nothing of what a task does.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import invoke
+from rich.console import Console
+
+from dea.workspace.errors import WorkspaceError
+
+STATUS_FAILED = 1
+
+console = Console(stderr=True, highlight=False)
+"""Where progress and remarks go; stdout is kept for what a program would read."""
+
+
+def task(**options: Any) -> Callable[[Callable[..., int | None]], invoke.Task[Any]]:
+    """Make an Invoke task of a function, so that a `WorkspaceError` ends it with one line on stderr and status 1.
+
+    Args:
+        **options: As for `invoke.task`.
+
+    The function may return an exit status; None is 0.
+    """
+
+    def decorate(body: Callable[..., int | None]) -> invoke.Task[Any]:
+        @functools.wraps(body)
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            try:
+                status = body(*args, **kwargs)
+            except WorkspaceError as error:
+                raise invoke.Exit(f"inv {body.__name__.replace('_', '-')}: {error}", code=STATUS_FAILED) from None
+            except KeyboardInterrupt:
+                raise invoke.Exit("interrupted", code=130) from None
+            if status:
+                raise invoke.Exit(code=status)
+
+        made: invoke.Task[Any] = invoke.task(**options)(guarded)
+        return made
+
+    return decorate
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Show that something is going on while it does: a spinner on a terminal, one line elsewhere."""
+    if console.is_terminal:
+        with console.status(what):
+            yield
+    else:
+        console.print(f"{what} ...", markup=False)
+        yield
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on stdout."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.write("\n")
