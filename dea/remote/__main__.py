@@ -13,6 +13,8 @@ sys.path[:] = [entry for entry in sys.path if entry and os.path.realpath(entry) 
 sys.path.append(os.path.dirname(os.path.dirname(_HERE)))
 
 from dea.remote.dispatcher import main  # noqa: E402 - importable only now
+from dea.remote.launch import close_descriptors  # noqa: E402
 
 if __name__ == "__main__":
+    close_descriptors()
     sys.exit(main(os.path.dirname(os.path.dirname(_HERE)), sys.argv[1:]))

@@ -1,6 +1,9 @@
 """The audit log: one JSON line for each decision of the dispatcher, so that what ran, for whom and how it ended can be read.
 
-One file per login node and month, because appending is not atomic between NFS clients. What cannot be recorded does not run.
+One file per login node and month, because appending is not atomic between NFS clients. Each line holds the SHA-256 of the
+line before it, so that nothing can be changed or taken out unseen while somebody remembers a later head; receipts carry
+it. What cannot be recorded does not run. Reading and checking the log is in `dea.remote.audit_check`. The format is
+described in docs/reference/audit.md.
 """
 
 import fcntl
@@ -9,7 +12,18 @@ import time
 
 from _json import encode_basestring_ascii as _quoted  # `json` itself costs seven milliseconds, nearly all of it for `re`
 
+from dea.remote.approval import sha256
+
+NO_LINE = "0" * 64
+"""What the very first line of a node's log names as the hash of the line before it."""
+
+LOCK_TIMEOUT_S = 10.0
+"""How long to wait for the log's lock: a line is written in under a millisecond, so whoever holds it longer is stuck."""
+
 _SAFE_IN_FILE_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
+_BLOCK_BYTES = 4096
+_MAX_LOST_BYTES = 512
+_MAX_SYSLOG_BYTES = 1000  # RFC 5424 asks receivers for no more than 2048, and many a relay cuts at 1024
 
 
 class Audit:
@@ -24,38 +38,160 @@ class Audit:
     def __init__(self, state: str, key: str, client: str) -> None:
         self._folder = os.path.join(state, "audit")
         self._common = {"key": key, "client": client}
+        self.head: "str | None" = None
+        """The chain's head after this dispatch's last line, `log:seq:sha256`."""
 
-    def record(self, event: str, **fields: "object") -> None:
-        """Append one line: what happened (`received`, `refused`, `started`, `ended`), when, and the fields given.
+    def record(self, *events: "tuple[str, dict[str, object]]") -> None:
+        """Append one line for each event: what happened, when, and the fields given.
 
-        Values are strings, numbers, None, or lists of strings; control characters are escaped.
+        The values are strings, numbers, None, or lists of strings; control characters are escaped. The lines of one call
+        stand together.
 
         Raises:
-            OSError: If it cannot be written.
+            OSError: If they cannot be written; then none of them stays.
         """
-        now = time.time()
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
-        line = _line({"time": stamp, "event": event, **self._common, **fields})
+        stamp = timestamp(time.time())
         node = "".join(char if char in _SAFE_IN_FILE_NAME else "-" for char in os.uname().nodename)
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        path = os.path.join(self._folder, f"{node}-{stamp[:7]}.jsonl")
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        name = f"{node}-{stamp[:7]}"
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            data = line.encode("ascii")
-            if os.write(descriptor, data) != len(data):
-                raise OSError("the audit line was written in part only")
+            descriptor = self._open(name)
+        except FileNotFoundError:
+            _make_private_folder(self._folder)
+            descriptor = self._open(name)
+        try:
+            _lock(descriptor)
+            size_bytes = os.fstat(descriptor).st_size
+            seq, head, torn = self._end(descriptor, size_bytes, node, name)
+            lines = []
+            if torn:
+                # A process or the machine ended in the middle of a write. What it left is no line; the chain says so.
+                lost = torn[:_MAX_LOST_BYTES].decode("utf-8", "backslashreplace")
+                events = (("recovered", {"lost": lost, "lost_bytes": len(torn)}), *events)
+                size_bytes -= len(torn)
+                os.ftruncate(descriptor, size_bytes)
+            for event, fields in events:
+                seq += 1
+                line = _line({"seq": seq, "time": stamp, "event": event, **self._common, **fields, "prev": head})
+                head = sha256(line).hexdigest()
+                lines.append(line)
+            _append(descriptor, b"\n".join(lines) + b"\n", size_bytes)
+        finally:
+            os.close(descriptor)
+        self.head = f"{name}:{seq}:{head}"
+        _tell_syslog(lines, self.head)
+
+    def _open(self, name: str) -> int:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(os.path.join(self._folder, f"{name}.jsonl"), flags, 0o600)
+
+    def _end(self, descriptor: int, size_bytes: int, node: str, name: str) -> "tuple[int, str, bytes]":
+        """Return the last whole line's number and hash, and what stands after it: a fragment, or nothing.
+
+        Reads from the end, so that the cost does not grow with the file.
+        """
+        tail, begin = b"", size_bytes
+        while begin > 0 and tail.count(b"\n") < 2:
+            # Doubling: a line can be as long as a request with every character escaped.
+            begin = max(0, begin - max(_BLOCK_BYTES, len(tail)))
+            tail = os.pread(descriptor, size_bytes - begin, begin)
+        whole, _, torn = tail.rpartition(b"\n")
+        if not whole:
+            return 0, self._head_before(node, name), torn
+        last = whole.rpartition(b"\n")[2]
+        return sequence_number(last), sha256(last).hexdigest(), torn
+
+    def _head_before(self, node: str, name: str) -> str:
+        """Return the hash of the last line of this node's newest earlier file: a new month continues the chain."""
+        earlier = [entry for entry in os.listdir(self._folder) if is_log_of(entry, node) and entry < f"{name}.jsonl"]
+        if not earlier:
+            return NO_LINE
+        descriptor = os.open(os.path.join(self._folder, max(earlier)), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            return self._end(descriptor, os.fstat(descriptor).st_size, node, max(earlier)[: -len(".jsonl")])[1]
         finally:
             os.close(descriptor)
 
 
-def _line(fields: "dict[str, object]") -> str:
-    """Return one JSON object and a newline.
+def timestamp(seconds: float) -> str:
+    """Return a time in UTC as ISO 8601 with milliseconds.
+
+    >>> timestamp(0.25)
+    '1970-01-01T00:00:00.250Z'
+    """
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03d}Z"
+
+
+def is_log_of(entry: str, node: str) -> bool:
+    """Tell whether a file's name is that of a log of this node: `NODE-YYYY-MM.jsonl`.
+
+    >>> is_log_of("gadi-login-01-2026-11.jsonl", "gadi-login-01"), is_log_of("gadi-login-01-2026-11.jsonl", "gadi")
+    (True, False)
+    """
+    return entry.startswith(f"{node}-") and entry.endswith(".jsonl") and len(entry) == len(node) + len("-YYYY-MM.jsonl")
+
+
+def sequence_number(line: bytes) -> int:
+    """Return the number at a line's beginning, or 0 if there is none.
+
+    >>> sequence_number(b'{"seq": 12, "time": ...'), sequence_number(b"damaged")
+    (12, 0)
+    """
+    digits = line[len(b'{"seq": ') : line.find(b",")]
+    return int(digits) if line.startswith(b'{"seq": ') and digits.isdigit() and len(digits) < 19 else 0
+
+
+def _make_private_folder(folder: str) -> None:
+    """Make a folder and those above it that are missing, for their owner alone."""
+    above = os.path.dirname(folder)
+    if not os.path.isdir(above):
+        _make_private_folder(above)
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        pass  # another dispatch was first
+
+
+def _lock(descriptor: int) -> None:
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise OSError(0, f"another process has held its lock for {LOCK_TIMEOUT_S:.0f} s") from None
+        time.sleep(0.002)
+
+
+def _append(descriptor: int, data: bytes, size_bytes: int) -> None:
+    """Write all of it or, on a full disk say, nothing."""
+    try:
+        written = os.write(descriptor, data)
+        if written != len(data):
+            raise OSError(0, "no room for a whole line")
+    except OSError:
+        os.ftruncate(descriptor, size_bytes)
+        raise
+
+
+def _tell_syslog(lines: "list[bytes]", head: str) -> None:
+    """Send lines to the system's log, where the account cannot change them; too long ones by their beginning."""
+    import syslog
+
+    syslog.openlog("dea-remote", syslog.LOG_PID, syslog.LOG_AUTHPRIV)
+    for line in lines:
+        text = line.decode("ascii")
+        syslog.syslog(syslog.LOG_INFO, text if len(text) <= _MAX_SYSLOG_BYTES else text[:_MAX_SYSLOG_BYTES] + "...")
+    syslog.syslog(syslog.LOG_INFO, f"audit head {head}")
+    syslog.closelog()
+
+
+def _line(fields: "dict[str, object]") -> bytes:
+    """Return one JSON object, without a newline.
 
     >>> _line({"event": "ended", "status": 0, "arguments": ["a", "b"]})
-    '{"event": "ended", "status": 0, "arguments": ["a", "b"]}\\n'
+    b'{"event": "ended", "status": 0, "arguments": ["a", "b"]}'
     """
-    return "{" + ", ".join(f"{_quoted(name)}: {_value(value)}" for name, value in fields.items()) + "}\n"
+    return ("{" + ", ".join(f"{_quoted(name)}: {_value(value)}" for name, value in fields.items()) + "}").encode("ascii")
 
 
 def _value(value: object) -> str:

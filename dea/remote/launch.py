@@ -1,12 +1,22 @@
-"""Starts one command without a shell, in surroundings made from nothing, and waits for its end."""
+"""Starts one command without a shell, in surroundings made from nothing, and waits for its end or ends it."""
 
+import fcntl
 import os
-import pwd
+import time
 
 import _signal  # the C half of `signal`: the enums of the Python half cost five milliseconds
 
+TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+if TYPE_CHECKING:
+    import pwd
+
 PATH = "/usr/local/bin:/usr/bin:/bin"
+"""Where a command finds programs, unless the site says otherwise."""
+
 UMASK = 0o027
+
+GRACE_S = 10.0
+"""How long a command that outlived its timeout has between TERM and KILL."""
 
 _FORWARDED = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
 # Python ignores SIGPIPE and SIGXFSZ and a child would inherit that; KILL and STOP cannot be set. Real-time signals are
@@ -14,65 +24,57 @@ _FORWARDED = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
 _RESET = sorted(set(range(1, 32)) - {_signal.SIGKILL, _signal.SIGSTOP})
 
 
-def environment_for(name: str, account: "pwd.struct_passwd", home: str) -> "dict[str, str]":
-    """Make the whole environment of a command: nothing of the dispatcher's own, which a client may have a say in.
+class Ended:
+    """How a command ended.
+
+    Attributes:
+        status: Its exit status, 128+n when signal n killed it.
+        signaled: Whether a signal killed it.
+        timed_out: Whether it was ended because it outlived its timeout.
+        children: How many processes of its group are still running.
+    """
+
+    __slots__ = ("children", "signaled", "status", "timed_out")
+
+    def __init__(self, status: int, *, signaled: bool, timed_out: bool, children: int) -> None:
+        self.status = status
+        self.signaled = signaled
+        self.timed_out = timed_out
+        self.children = children
+
+
+def environment_for(name: str, account: "pwd.struct_passwd", home: str, site: "dict[str, str]") -> "dict[str, str]":
+    """Make the environment that every command has: nothing of the dispatcher's own, which a client may have a say in.
 
     Args:
         name: The command's name, as `DEA_COMMAND`.
         account: The account that the dispatcher runs as.
         home: The home folder, as `HOME`.
+        site: What the site adds or sets otherwise.
     """
     return {
         "PATH": PATH,
+        "LANG": "C.UTF-8",
+        **site,
         "HOME": home,
         "USER": account.pw_name,
         "LOGNAME": account.pw_name,
         "SHELL": account.pw_shell or "/bin/sh",
-        "LANG": "C.UTF-8",
         "DEA_COMMAND": name,
     }
 
 
-def launch(program: str, arguments: "tuple[str, ...]", environment: "dict[str, str]") -> int:
-    """Run a program in its own folder and process group, and return its exit status, 128+n when signal n killed it.
+def close_descriptors() -> None:
+    """Close all descriptors but 0 to 2, and open those of them that are missing, before anything else is opened.
 
-    stdout and stderr are handed on as they are, so output passes as it comes and at no cost. stdin is `/dev/null`. Only
-    the command itself is waited for: children that it leaves behind on purpose live on.
-
-    Note:
-        Changes this process's folder, umask and signal handlers, and closes its descriptors above 2. Blocks until the end.
-
-    Raises:
-        OSError: If the program cannot be started (its interpreter is missing, say).
+    Whatever this process was started with is not the command's business; and were 2 free, the audit log could get it.
     """
-    os.umask(UMASK)
-    os.chdir(os.path.dirname(program))
-    _close_descriptors()
-    pid = os.posix_spawn(
-        program,
-        [program, *arguments],
-        environment,
-        file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
-        setpgroup=0,
-        setsigmask=[],
-        setsigdef=_RESET,
-    )
-
-    def forward(signum: int, _frame: object) -> None:
-        # Its own group does not get the terminal's Ctrl-C.
+    for descriptor in (0, 1, 2):
         try:
-            os.killpg(pid, signum)
-        except ProcessLookupError:
-            pass  # it has just ended; waitpid below says how
-
-    for signum in _FORWARDED:
-        _signal.signal(signum, forward)
-    _, status = os.waitpid(pid, 0)
-    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-
-def _close_descriptors() -> None:
-    """Close all descriptors but 0 to 2: whatever this process was started with is not the command's business."""
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+            os.set_inheritable(descriptor, True)
     try:
         open_now = [int(entry) for entry in os.listdir("/proc/self/fd")]
     except OSError:  # no /proc
@@ -84,3 +86,128 @@ def _close_descriptors() -> None:
                 os.close(descriptor)
             except OSError:
                 pass  # the one that listed the folder
+
+
+def take_place(folder: str, places: int) -> "int | None":
+    """Take one of a number of places, so that no more runs than that go on at once on this login node.
+
+    A place is held by a lock on an open file, so it is free again whatever becomes of its holder.
+
+    Returns:
+        The descriptor that holds the place while it is open, or None if all are taken.
+
+    Raises:
+        OSError: If the folder cannot be made or written.
+    """
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    for number in range(places):
+        descriptor = os.open(os.path.join(folder, str(number)), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+    return None
+
+
+def launch(
+    program: str,
+    arguments: "tuple[str, ...]",
+    environment: "dict[str, str]",
+    *,
+    timeout_s: "float | None" = None,
+    stdin: bool = False,
+) -> Ended:
+    """Run a program in its own folder and process group, and wait for its end.
+
+    stdout and stderr are handed on as they are, so output passes as it comes and at no cost. stdin is `/dev/null` unless
+    asked for. Only the command itself is waited for: children that it leaves behind on purpose live on, except after a
+    timeout, which ends its whole process group: TERM, then KILL after `GRACE_S`.
+
+    Note:
+        Changes this process's folder, umask and signal handlers. Blocks until the end.
+
+    Raises:
+        OSError: If the program cannot be started (its interpreter is missing, say).
+    """
+    os.umask(UMASK)
+    os.chdir(os.path.dirname(program))
+    pid = os.posix_spawn(
+        program,
+        [program, *arguments],
+        environment,
+        file_actions=() if stdin else [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+        setpgroup=0,
+        setsigmask=[],
+        setsigdef=_RESET,
+    )
+    deadline: "float | None" = None
+
+    def forward(signum: int, _frame: object) -> None:
+        _signal_group(pid, signum)  # its own group does not get the terminal's Ctrl-C
+
+    def expire(_signum: int, _frame: object) -> None:
+        nonlocal deadline
+        if deadline is None:
+            deadline = time.monotonic() + GRACE_S
+            _signal_group(pid, _signal.SIGTERM)
+            _signal_group(pid, _signal.SIGCONT)  # a stopped process could not even receive it
+            _signal.setitimer(_signal.ITIMER_REAL, GRACE_S)
+        else:
+            _signal_group(pid, _signal.SIGKILL)
+
+    for signum in _FORWARDED:
+        _signal.signal(signum, forward)
+    if timeout_s is not None:
+        _signal.signal(_signal.SIGALRM, expire)
+        _signal.setitimer(_signal.ITIMER_REAL, timeout_s)
+    # WNOWAIT: while the ended child is not taken away, its number is nobody else's, and a late signal is harmless.
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    _signal.setitimer(_signal.ITIMER_REAL, 0)
+    _, status = os.waitpid(pid, 0)
+    if deadline is not None:
+        _end_group(pid, deadline)
+    signaled = os.WIFSIGNALED(status)
+    return Ended(
+        128 + os.WTERMSIG(status) if signaled else os.WEXITSTATUS(status),
+        signaled=signaled,
+        timed_out=deadline is not None,
+        children=_count_group(pid),
+    )
+
+
+def _signal_group(group: int, signum: int) -> bool:
+    """Send a signal to a process group; return whether there is one."""
+    try:
+        os.killpg(group, signum)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # all that is left of it runs as another user (a set-user-id program)
+    return True
+
+
+def _end_group(group: int, deadline: float) -> None:
+    """Wait until a group that was sent TERM is gone; kill what is left of it at the deadline (monotonic seconds)."""
+    while _count_group(group):
+        if time.monotonic() >= deadline:
+            _signal_group(group, _signal.SIGKILL)
+            return
+        time.sleep(0.05)
+
+
+def _count_group(group: int) -> int:
+    """Count the processes of a group. It is nearly always empty, so all processes are looked at only if it is not."""
+    if not _signal_group(group, 0):
+        return 0
+    count = 0
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat", "rb") as file:
+                    # proc(5): the fields after the last parenthesis are state, parent, group; Z is dead already
+                    state, _parent, its_group = file.read().rpartition(b")")[2].split()[:3]
+            except OSError:
+                continue  # it has ended
+            count += state != b"Z" and int(its_group) == group
+    return count

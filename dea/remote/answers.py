@@ -1,0 +1,123 @@
+"""Answers questions instead of running something: `--list`, `--describe`, `--explain`, `--version`, `--audit-verify`.
+
+Each answer is text for a person or, with `--json`, one JSON object. It is imported only when something is asked, so it may
+import what a plain dispatch must not.
+"""
+
+import json
+import os
+import platform
+
+from dea.remote import __version__, approval, contract
+from dea.remote.approval import SCRIPTS, Unapproved
+from dea.remote.contract.describe import describe, usage
+from dea.remote.contract.request import Refusal, Request
+from dea.remote.contract.schema import ANY, HIDDEN, label, rule_text
+from dea.remote.contract.status import REFUSED
+from dea.remote.decision import Key, Site, check_approval, decide, find_allowed
+
+
+def answer(site: Site, key: Key, request: Request) -> "tuple[int, str]":
+    """Answer a question.
+
+    Args:
+        site: Where the dispatcher is.
+        key: What the asking key may do; a key is told only of commands that it may run.
+        request: The question.
+
+    Returns:
+        The exit status, and the text for stdout.
+
+    Raises:
+        Refusal: If the question is about a command that there is not, or that the key may not run.
+    """
+    status = 0
+    if request.question == "--list":
+        found, lines = _list(site, key)
+    elif request.question == "--describe":
+        found, lines = _describe(site, key, request.name)
+    elif request.question == "--explain":
+        found, lines = _explain(site, key, request)
+    elif request.question == "--version":
+        found = {"version": __version__, "python": platform.python_version(), "approval_format": approval.FORMAT,
+                 "receipt_format": contract.receipt.FORMAT}  # fmt: skip
+        lines = [f"dea-remote {__version__}, Python {found['python']}"]
+    else:
+        from dea.remote.audit_check import report
+
+        status, found, lines = report(site.state, request.arguments)
+    return status, (json.dumps(found) if request.as_json else "\n".join(lines)) + "\n"
+
+
+def _list(site: Site, key: Key) -> "tuple[dict[str, object], list[str]]":
+    commands = []
+    lines = []
+    scripts = os.path.join(site.checkout, SCRIPTS)
+    for name in sorted(os.listdir(scripts)):
+        if not contract.is_name(name) or not key.allows(name) or not os.path.lexists(os.path.join(scripts, name, "run")):
+            continue
+        summary, problems = _standing(site, key, name)
+        commands.append({"name": name, "summary": summary, "problems": problems})
+        lines.append(f"{name}: {summary}" if not problems else f"{name}: does not run: {'; '.join(problems)}")
+    return {"commands": commands}, lines
+
+
+def _standing(site: Site, key: Key, name: str) -> "tuple[str, list[str]]":
+    """Return a command's approved summary, and what keeps it from running."""
+    try:
+        return check_approval(site, find_allowed(site, key, name), name)[0]["summary"], []
+    except (Unapproved, Refusal) as refused:
+        return "", list(refused.problems)
+
+
+def _describe(site: Site, key: Key, name: str) -> "tuple[dict[str, object], list[str]]":
+    folder = find_allowed(site, key, name)
+    try:
+        approved, _ = check_approval(site, folder, name)
+    except Unapproved as unapproved:
+        raise Refusal(REFUSED, *(f"{name}: {problem}" for problem in unapproved.problems)) from None
+    rules = approved["arguments"]
+    found: "dict[str, object]" = {
+        "name": name,
+        "summary": approved["summary"],
+        "usage": usage(name, rules),
+        "arguments": rules if rules == ANY else [_public(rule) for rule in rules],
+        "schema": approved["schema"],
+        "timeout": approved.get("timeout"),
+        "max_parallel": approved.get("max_parallel"),
+        "stdin": approved.get("stdin", False),
+        "environment": approved.get("environment", {}),
+    }
+    return found, describe(name, approved)
+
+
+def _public(rule: "dict[str, object]") -> "dict[str, object]":
+    return {**{key: value for key, value in rule.items() if key != "automaton"}, "argument": label(rule), "rule": rule_text(rule)}
+
+
+def _explain(site: Site, key: Key, request: Request) -> "tuple[dict[str, object], list[str]]":
+    """Say what would run, or why nothing would. Saying so is an answer too: its status is 0."""
+    try:
+        plan = decide(site, key, request)
+    except Refusal as refusal:
+        found: "dict[str, object]" = {"would_run": False, "status": refusal.status, "problems": list(refusal.problems)}
+        return found, [f"would not run: status {refusal.status}", *(f"  because: {problem}" for problem in refusal.problems)]
+    environment = {name: HIDDEN if name in plan.secrets else value for name, value in plan.environment.items()}
+    found = {
+        "would_run": True,
+        "program": plan.program,
+        "arguments": list(plan.arguments),
+        "environment": environment,
+        "timeout": plan.timeout_s,
+        "max_parallel": plan.max_parallel,
+        "stdin": plan.stdin,
+        "warnings": list(plan.warnings),
+    }
+    lines = [f"would run: {plan.program}"]
+    lines += [f"  argument {number}: {argument}" for number, argument in enumerate(plan.arguments, 1)]
+    lines += [f"  environment: {name}={value}" for name, value in environment.items()]
+    lines.append(f"  time: {f'ended after {plan.timeout_s} s' if plan.timeout_s is not None else 'no limit'}")
+    lines.append(f"  stdin: {'what the client sends' if plan.stdin else 'empty'}")
+    if key.label is not None:
+        lines.append(f"  because: {request.name} is approved and unchanged, its arguments fit, and the key {key.label} may run it")
+    return found, lines + [f"  warning: {warning}" for warning in plan.warnings]

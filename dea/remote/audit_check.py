@@ -1,0 +1,152 @@
+"""Checks the audit log: `--audit-verify [--state DIR] [--receipts FILE]`, by hand only.
+
+The chain shows that no line was changed, added or taken out before its last one. That its end was not cut off, or all of
+it written anew, only somebody else's memory can show: the heads in receipts, or in the system's log.
+"""
+
+import json
+import os
+from hashlib import sha256
+
+from dea.remote.audit import NO_LINE, is_log_of
+from dea.remote.contract.request import Refusal, shown
+from dea.remote.contract.status import USAGE
+
+BROKEN = 1
+"""The exit status when a log is not what was written."""
+
+
+class Log:
+    """What was found in one node's log, over all its months.
+
+    Attributes:
+        node: The login node's name.
+        lines: How many whole lines there are.
+        problems: What cannot be, had nobody changed the log.
+        remarks: What can: a line cut off by a kill, runs without an end.
+        heads: The hash of each line that somebody remembers, by `log:seq`.
+    """
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.lines = 0
+        self.problems: "list[str]" = []
+        self.remarks: "list[str]" = []
+        self.heads: "dict[str, str]" = {}
+
+
+def report(state: str, arguments: "tuple[str, ...]") -> "tuple[int, dict[str, object], list[str]]":
+    """Check the logs of a state folder.
+
+    Args:
+        state: The state folder, unless the arguments name another.
+        arguments: `--state DIR`, `--receipts FILE` (repeatable): a file that holds receipts, one JSON object a line, with or
+            without the byte 0x1E before it; everything else in it is passed over.
+
+    Returns:
+        The exit status (0, or `BROKEN`), the findings, and the same as lines of text.
+
+    Raises:
+        Refusal: If an argument is none of these, or a file cannot be read.
+    """
+    receipts: "list[tuple[str, str]]" = []
+    rest = iter(arguments)
+    for option in rest:
+        value = next(rest, "")
+        if option == "--state" and value:
+            state = value
+        elif option == "--receipts" and value:
+            receipts += _heads_in(value)
+        else:
+            raise Refusal(USAGE, f"{shown(option)}: --audit-verify takes --state DIR and --receipts FILE")
+    logs = verify_logs(os.path.join(state, "audit"), {where for where, _ in receipts})
+    problems = [problem for log in logs for problem in log.problems]
+    heads = {where: digest for log in logs for where, digest in log.heads.items()}
+    problems += [problem for where, digest in receipts for problem in _problem_with_receipt(heads, where, digest)]
+    remarks = [remark for log in logs for remark in log.remarks]
+    found: "dict[str, object]" = {
+        "intact": not problems,
+        "lines": {log.node: log.lines for log in logs},
+        "receipts": len(receipts),
+        "problems": problems,
+        "remarks": remarks,
+    }
+    lines = [f"{log.node}: {log.lines} lines" for log in logs] or [f"there is no audit log in {state}"]
+    lines += [f"note: {remark}" for remark in remarks]
+    lines += [f"BROKEN: {problem}" for problem in problems]
+    if not problems:
+        lines.append(f"the chain is intact; {len(receipts)} receipts agree with it" if receipts else
+                     "the chain is intact; without receipts nothing shows that its end was not cut off")  # fmt: skip
+    return (BROKEN if problems else 0), found, lines
+
+
+def verify_logs(folder: str, remembered: "set[str]") -> "list[Log]":
+    """Check the logs of every login node in a folder.
+
+    Args:
+        folder: The folder with files `NODE-YYYY-MM.jsonl`.
+        remembered: Which lines' hashes are wanted, as `log:seq`.
+    """
+    entries = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    logs = []
+    for node in sorted({entry[: -len("-YYYY-MM.jsonl")] for entry in entries if entry.endswith(".jsonl")}):
+        log = Log(node)
+        head, running = NO_LINE, 0
+        for entry in (entry for entry in entries if is_log_of(entry, node)):
+            name = entry[: -len(".jsonl")]
+            with open(os.path.join(folder, entry), "rb") as file:
+                for seq, line in enumerate(file, 1):
+                    if not line.endswith(b"\n"):
+                        log.remarks.append(f"{name}: the last line was cut off while it was written ({len(line)} bytes are lost)")
+                        break
+                    head, event = _check_line(log, name, seq, head, line[:-1])
+                    running += {"started": 1, "ended": -1}.get(event, 0)
+                    if f"{name}:{seq}" in remembered:
+                        log.heads[f"{name}:{seq}"] = head
+        if running > 0:
+            log.remarks.append(f"{node}: {running} commands have no recorded end: they are running, or their dispatcher was killed")
+        logs.append(log)
+    return logs
+
+
+def _check_line(log: Log, name: str, seq: int, head: str, line: bytes) -> "tuple[str, str]":
+    """Check one line against the one before it; return its hash and its event."""
+    where = f"{name}, line {seq}"
+    try:
+        fields = json.loads(line)
+        found_seq, previous, event = fields["seq"], fields["prev"], fields["event"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        found_seq, previous, event = seq, None, ""
+        log.problems.append(f"{where} is no audit line")
+    if previous is not None and (previous != head or found_seq != seq):
+        log.problems.append(f"{where} does not follow from the line before it: a line was changed, added or taken out")
+    if event == "recovered":
+        log.remarks.append(f"{where}: the line that was being written here was cut off ({fields.get('lost_bytes')} bytes are lost)")
+    log.lines += 1
+    return sha256(line).hexdigest(), str(event)
+
+
+def _heads_in(path: str) -> "list[tuple[str, str]]":
+    """Return the heads, `log:seq` and hash, of the receipts in a file."""
+    try:
+        with open(path, "rb") as file:
+            lines = file.read().replace(b"\x1e", b"\n").splitlines()
+    except OSError as error:
+        raise Refusal(USAGE, f"{path} cannot be read ({error.strerror})") from error
+    heads = []
+    for line in lines:
+        try:
+            head = json.loads(line)["audit"]
+            where, _, digest = head.rpartition(":")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            continue
+        heads.append((where, digest))
+    return heads
+
+
+def _problem_with_receipt(heads: "dict[str, str]", where: str, digest: str) -> "list[str]":
+    if where not in heads:
+        return [f"a receipt names line {where}, which is not there: the log was cut off, or a file of it is missing"]
+    if heads[where] != digest:
+        return [f"a receipt names another line {where}: the log was written anew"]
+    return []

@@ -1,0 +1,83 @@
+"""Finds the files that an approval covers, and what would keep a command from running."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+from dea.remote.approval import APPROVED
+from dea.workspace.errors import WorkspaceError
+
+SIGNATURE = APPROVED + ".sig"
+
+_MAX_SHEBANG_BYTES = 256  # Linux's BINPRM_BUF_SIZE: what it reads of a script's first line
+_GIT_TIMEOUT_S = 60
+
+
+def covered(folder: Path) -> list[str]:
+    """Return the files of a command that an approval covers, by their paths within its folder, sorted.
+
+    These are the files that git does not ignore, without the approval itself. Outside a git work tree nothing is ignored
+    but Python's caches.
+
+    Raises:
+        WorkspaceError: If git cannot say which they are.
+    """
+    return [name for name in _listed(folder) if name not in (APPROVED, SIGNATURE)]
+
+
+def digests(folder: Path, names: list[str]) -> dict[str, str]:
+    """Return the SHA-256 of files, in hexadecimal digits, by their names."""
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def problems_with(folder: Path, names: list[str]) -> list[str]:
+    """Return what is wrong with a command's files: what the dispatcher would refuse, and what could not start."""
+    problems = []
+    for name in names:
+        path = folder / name
+        if path.is_symlink():
+            problems.append(f"{name} is a symbolic link: put the file itself there")
+        elif not path.is_file():
+            problems.append(f"{name} is no plain file")
+    return problems + _problems_with_run(folder / "run")
+
+
+def _problems_with_run(run: Path) -> list[str]:
+    if run.is_symlink() or not run.is_file():
+        return ["run is missing: the file that is started"]
+    if not run.stat().st_mode & stat.S_IXUSR:
+        return ["run is not executable: chmod +x run"]
+    content = run.read_bytes()
+    if content.startswith(b"\x7fELF"):
+        return []
+    first = content[:_MAX_SHEBANG_BYTES].partition(b"\n")[0]
+    if b"\r\n" in content or first.endswith(b"\r"):
+        return ["run has CRLF line ends: its interpreter would not be found; convert it (dos2unix)"]
+    interpreter = first[2:].split()[:1]
+    if not first.startswith(b"#!") or not interpreter:
+        return ["run has no interpreter: begin it with #!/bin/sh, or another absolute path"]
+    if not interpreter[0].startswith(b"/"):
+        return [f"run's interpreter {interpreter[0].decode('utf-8', 'replace')!r} is no absolute path"]
+    return []
+
+
+def _listed(folder: Path) -> list[str]:
+    git = shutil.which("git")
+    if git is None or not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
+        files = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
+        return sorted(path.relative_to(folder).as_posix() for path in files if "__pycache__" not in path.parts)
+    # -z: names as they are, unquoted. Files that are committed but gone are left out by the caller's look at them.
+    command = [git, "-C", str(folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."]
+    try:
+        answer = subprocess.run(command, capture_output=True, timeout=_GIT_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise WorkspaceError(f"git did not say within {_GIT_TIMEOUT_S} s which files it ignores in {folder}") from error
+    if answer.returncode != 0:
+        reason = answer.stderr.decode("utf-8", "replace").strip()
+        raise WorkspaceError(f"git does not say which files it ignores in {folder}: {reason}")
+    names = {name.decode("utf-8", "surrogateescape") for name in answer.stdout.split(b"\0") if name}
+    return sorted(name for name in names if (folder / name).exists() or (folder / name).is_symlink())
