@@ -8,7 +8,7 @@ from dea.workspace.interface import task
 
 
 @task(help={"json": "Print JSON instead of a table."})
-def list(context: Any, json: bool = False) -> None:  # noqa: A001 - the task's name
+def list(context: Any, json: bool = False) -> None:
     """Lists the functions and the commands, with their summaries."""
     from dea.workspace import listing
 

@@ -6,8 +6,9 @@ One file per login node and month, because appending is not atomic between NFS c
 import fcntl
 import os
 import time
-
-from _json import encode_basestring_ascii as _quoted  # `json` itself costs seven milliseconds, nearly all of it for `re`
+from _json import (
+    encode_basestring_ascii as _quoted,
+)  # `json` itself costs seven milliseconds, nearly all of it for `re`
 
 _SAFE_IN_FILE_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 
@@ -50,7 +51,7 @@ class Audit:
 
 
 def _line(fields: "dict[str, object]") -> str:
-    """Return one JSON object and a newline.
+    r"""Return one JSON object and a newline.
 
     >>> _line({"event": "ended", "status": 0, "arguments": ["a", "b"]})
     '{"event": "ended", "status": 0, "arguments": ["a", "b"]}\\n'
@@ -62,7 +63,7 @@ def _value(value: object) -> str:
     if value is None:
         return "null"
     if isinstance(value, str):
-        return _quoted(value)  # type: ignore[no-any-return]
+        return _quoted(value)
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_value(item) for item in value) + "]"
     return repr(value)

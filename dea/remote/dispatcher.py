@@ -60,7 +60,9 @@ def main(checkout: str, argv: "list[str]") -> int:
     except Refusal as refusal:
         return _refuse(refusal)
     except Exception as error:  # noqa: BLE001 - the last resort: a clear line and 125, never a traceback to a client
-        return _refuse(Refusal(FAILED, f"the dispatcher itself failed: {type(error).__name__}: {shown(str(error), 300)}"))
+        return _refuse(
+            Refusal(FAILED, f"the dispatcher itself failed: {type(error).__name__}: {shown(str(error), 300)}")
+        )
 
 
 def _gate(checkout: str, gate: _Gate, account: "pwd.struct_passwd") -> int:
@@ -72,7 +74,9 @@ def _gate(checkout: str, gate: _Gate, account: "pwd.struct_passwd") -> int:
     try:
         audit.record("received", request=raw[:1024].decode("utf-8", "backslashreplace"), size_bytes=len(raw))
     except OSError as error:
-        raise Refusal(REFUSED, f"the audit log cannot be written ({error}): what cannot be recorded does not run") from error
+        raise Refusal(
+            REFUSED, f"the audit log cannot be written ({error}): what cannot be recorded does not run"
+        ) from error
     try:
         request = parse_request(raw)
         status = _run(checkout, request, account, gate.home)
@@ -90,7 +94,8 @@ def _run(checkout: str, request: Request, account: "pwd.struct_passwd", home: st
         return launch(program, request.arguments, environment_for(request.name, account, home))
     except OSError as error:
         raise Refusal(
-            REFUSED, f"{request.name} cannot be started ({error.strerror}): check the first line of its `run` and the interpreter there"
+            REFUSED,
+            f"{request.name} cannot be started ({error.strerror}): check the first line of its `run` and the interpreter there",
         ) from error
 
 

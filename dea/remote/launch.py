@@ -1,9 +1,8 @@
 """Starts one command without a shell, in surroundings made from nothing, and waits for its end."""
 
+import _signal  # the C half of `signal`: the enums of the Python half cost five milliseconds
 import os
 import pwd
-
-import _signal  # the C half of `signal`: the enums of the Python half cost five milliseconds
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 UMASK = 0o027

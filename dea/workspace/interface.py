@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import invoke
+from invoke.exceptions import Exit
+from invoke.tasks import Task
+from invoke.tasks import task as invoke_task
 from rich.console import Console
 
 from dea.workspace.errors import WorkspaceError
@@ -23,28 +25,28 @@ console = Console(stderr=True, highlight=False)
 """Where progress and remarks go; stdout is kept for what a program would read."""
 
 
-def task(**options: Any) -> Callable[[Callable[..., int | None]], invoke.Task[Any]]:
+def task(**options: Any) -> Callable[[Callable[..., int | None]], Task[Any]]:
     """Make an Invoke task of a function, so that a `WorkspaceError` ends it with one line on stderr and status 1.
 
     Args:
-        **options: As for `invoke.task`.
+        **options: As for Invoke's own `task`.
 
     The function may return an exit status; None is 0.
     """
 
-    def decorate(body: Callable[..., int | None]) -> invoke.Task[Any]:
+    def decorate(body: Callable[..., int | None]) -> Task[Any]:
         @functools.wraps(body)
         def guarded(*args: Any, **kwargs: Any) -> None:
             try:
                 status = body(*args, **kwargs)
             except WorkspaceError as error:
-                raise invoke.Exit(f"inv {body.__name__.replace('_', '-')}: {error}", code=STATUS_FAILED) from None
+                raise Exit(f"inv {body.__name__.replace('_', '-')}: {error}", code=STATUS_FAILED) from None
             except KeyboardInterrupt:
-                raise invoke.Exit("interrupted", code=130) from None
+                raise Exit("interrupted", code=130) from None
             if status:
-                raise invoke.Exit(code=status)
+                raise Exit(code=status)
 
-        made: invoke.Task[Any] = invoke.task(**options)(guarded)
+        made: Task[Any] = invoke_task(**options)(guarded)
         return made
 
     return decorate

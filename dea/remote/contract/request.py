@@ -12,7 +12,7 @@ _NAME_START = frozenset("abcdefghijklmnopqrstuvwxyz")
 _NAME_REST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 
 
-class Refusal(Exception):  # noqa: N818 - it is the answer that a request gets, not an error of this program
+class Refusal(Exception):
     """A request that does not run.
 
     Attributes:
@@ -60,7 +60,7 @@ def shown(text: str, limit: int = 80) -> str:
     >>> shown("a" * 100, limit=10)
     "'aaaaaaaaaa'... (100 characters)"
     """
-    return ascii(text) if len(text) <= limit else f"{ascii(text[:limit])}... ({len(text)} characters)"
+    return ascii(text) if len(text) <= limit else f"{text[:limit]!a}... ({len(text)} characters)"
 
 
 def is_name(text: str) -> bool:
@@ -116,7 +116,9 @@ def parse_request(raw: bytes) -> Request:
         raise Refusal(USAGE, f"{error}: close it, or quote it to mean the character itself") from error
     if operators:
         listed = " ".join(char for char in sorted(OPERATORS) if char in operators)
-        problems.append(f"it has {listed} outside quotes, and no shell reads it: quote them to mean the characters themselves")
+        problems.append(
+            f"it has {listed} outside quotes, and no shell reads it: quote them to mean the characters themselves"
+        )
     if problems:
         raise Refusal(REFUSED, *problems)
     return request_of(words)
