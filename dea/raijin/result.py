@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 from dea.raijin.errors import CommandFailed
 
 
-@dataclass(frozen=True, slots=True)
-class CommandResult:
-    """The result of one command that ended; unpacks as `stdout, stderr, exit_code`.
+class _Triple(NamedTuple):
+    stdout: str
+    stderr: str
+    exit_code: int
+
+
+class CommandResult(_Triple):
+    """The result of one command that ended: the tuple `(stdout, stderr, exit_code)`, which knows more.
 
     Attributes:
-        command: What was sent.
         stdout: Standard output, decoded as UTF-8 with U+FFFD for what is not. Beyond the cap: its head, a line that says
             how many bytes were left out, its tail.
         stderr: Standard error, likewise.
         exit_code: The exit status, 0 to 255; 128+n for a command that signal n killed.
+        command: What was sent.
         duration_s: Seconds from sending the command to its end.
         stdout_bytes: How many bytes the command wrote, kept or not.
         stderr_bytes: Likewise.
@@ -26,21 +30,46 @@ class CommandResult:
     """
 
     command: str
-    stdout: str = field(repr=False)
-    stderr: str = field(repr=False)
-    exit_code: int
     duration_s: float
     stdout_bytes: int
     stderr_bytes: int
-    truncated: bool = False
-    left_open: bool = False
+    truncated: bool
+    left_open: bool
+
+    def __new__(
+        cls,
+        stdout: str,
+        stderr: str,
+        exit_code: int,
+        *,
+        command: str,
+        duration_s: float,
+        stdout_bytes: int,
+        stderr_bytes: int,
+        truncated: bool = False,
+        left_open: bool = False,
+    ) -> Self:
+        self = super().__new__(cls, stdout, stderr, exit_code)
+        self.command = command
+        self.duration_s = duration_s
+        self.stdout_bytes = stdout_bytes
+        self.stderr_bytes = stderr_bytes
+        self.truncated = truncated
+        self.left_open = left_open
+        return self
+
+    def __repr__(self) -> str:
+        return (
+            f"<CommandResult {self.command[:80]!r}: exit status {self.exit_code} after {self.duration_s:.3f} s, "
+            f"{self.stdout_bytes} bytes on stdout, {self.stderr_bytes} on stderr>"
+        )
 
     @property
     def ok(self) -> bool:
         """Whether the exit status is 0."""
         return self.exit_code == 0
 
-    def check(self) -> CommandResult:
+    def check(self) -> Self:
         """Return this result if the exit status is 0.
 
         Raises:
@@ -51,6 +80,3 @@ class CommandResult:
             detail = f": {said[-1][:200]}" if said else ""
             raise CommandFailed(f"{self.command[:80]!r} ended with exit status {self.exit_code}{detail}", self)
         return self
-
-    def __iter__(self) -> Iterator[str | int]:
-        return iter((self.stdout, self.stderr, self.exit_code))

@@ -27,6 +27,6 @@ class ExampleCommand(RaijinCommand):
         return {"commands": commands}
 
 
-def handler(event: Any, context: Any) -> dict[str, list[str]]:  # noqa: ARG001 - Lambda passes both
+def handler(event: Any, context: Any) -> Any:  # noqa: ARG001 - Lambda passes both
     """Handle one event."""
     return ExampleCommand().run()
