@@ -62,15 +62,19 @@ def user_path_from(environment: dict[str, str] | os._Environ[str]) -> str:
     return environment.get(USER_PATH_VARIABLE) or DEFAULT_USER_PATH
 
 
-def get_ssm_parameter(name: str) -> str:
+def get_ssm_parameter(name: str, *, ssm: SSMClient | None = None) -> str:
     """Return the value of one SSM parameter, decrypted.
+
+    Args:
+        name: Its name.
+        ssm: The client to ask with; None for one with this process's AWS settings.
 
     Raises:
         MissingParameter: If there is none of that name.
         ParameterAccessDenied: If the AWS identity may not read or decrypt it.
         ParameterStoreUnavailable: If SSM does not answer, or no AWS region or credentials are configured.
     """
-    values = _get_parameters([name])
+    values = _get_parameters([name], ssm)
     if name not in values:
         raise MissingParameter(
             f"SSM parameter {name} does not exist in this account and region: {_how_to_store(name)}", name
@@ -78,18 +82,19 @@ def get_ssm_parameter(name: str) -> str:
     return values[name]
 
 
-def load_credentials(user_path: str | None = None) -> Credentials:
+def load_credentials(user_path: str | None = None, *, ssm: SSMClient | None = None) -> Credentials:
     """Read the four SSM parameters `<user_path>.user`, `.host`, `.pkey` and `.hostkey` in one call.
 
     Args:
         user_path: The prefix of their names; None for `DEA_RAIJIN_USER_PATH`, or else `orchestrator.raijin.users.default`.
+        ssm: The client to ask with; None for one with this process's AWS settings.
 
     Raises:
         CredentialsError: The subclass that says what is missing, may not be read, or is no key.
     """
     prefix = user_path or user_path_from(os.environ)
     names = {part: f"{prefix}.{part}" for part in ("user", "host", "pkey", "hostkey")}
-    values = _get_parameters(list(names.values()))
+    values = _get_parameters(list(names.values()), ssm)
     missing = [name for name in names.values() if name not in values]
     if missing == [names["hostkey"]]:
         raise MissingHostKey(f"no host key is pinned: {_how_to_pin(names['hostkey'])}", *missing)
@@ -224,10 +229,10 @@ def _base64(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-def _get_parameters(names: list[str]) -> dict[str, str]:
+def _get_parameters(names: list[str], ssm: SSMClient | None) -> dict[str, str]:
     """Return the values of those of the named parameters that exist, decrypted, in one request."""
     try:
-        client: SSMClient = boto3.client("ssm", config=_SSM_CONFIG)
+        client = ssm or boto3.client("ssm", config=_SSM_CONFIG)
         found = client.get_parameters(Names=names, WithDecryption=True)["Parameters"]
     except ClientError as error:
         _raise_client_error(error, names)

@@ -36,7 +36,7 @@ class CommandResult(_Triple):
     truncated: bool
     left_open: bool
 
-    def __new__(
+    def __new__(  # noqa: D102 - the class describes it
         cls,
         stdout: str,
         stderr: str,

@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import paramiko
 from paramiko.ssh_exception import IncompatiblePeer
@@ -32,6 +33,9 @@ from dea.raijin.errors import (
 from dea.raijin.result import CommandResult
 from dea.raijin.streams import BoundedBuffer, Drain
 from dea.remote.contract import Refusal, check_size, shown
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
 
 DEFAULT_MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 
@@ -84,6 +88,7 @@ class RaijinSession:
         user_path: The prefix of the SSM parameters' names; None for `DEA_RAIJIN_USER_PATH`, or else
             `orchestrator.raijin.users.default`. Another key is another prefix.
         timeouts: How long each step may take.
+        ssm: The boto3 client to read the credentials with; None for one with this process's AWS settings.
         logger: Where output and results are logged: stdout at DEBUG; stderr at WARNING when the command succeeded, at
             ERROR with the status when not. None for this module's own logger.
 
@@ -95,11 +100,17 @@ class RaijinSession:
     """
 
     def __init__(
-        self, user_path: str | None = None, *, timeouts: Timeouts = Timeouts(), logger: logging.Logger | None = None
+        self,
+        user_path: str | None = None,
+        *,
+        timeouts: Timeouts = Timeouts(),
+        ssm: SSMClient | None = None,
+        logger: logging.Logger | None = None,
     ) -> None:
         self._user_path = user_path
         self._timeouts = timeouts
         self._logger = logger or logging.getLogger(__name__)
+        self._ssm = ssm
         self._credentials: Credentials | None = None
         self._client: paramiko.SSHClient | None = None
 
@@ -132,7 +143,9 @@ class RaijinSession:
                 return
             self.close()
         if self._credentials is None:
-            self._credentials = load_credentials(self._user_path)
+            begin = time.monotonic()
+            self._credentials = load_credentials(self._user_path, ssm=self._ssm)
+            self._logger.debug("credentials read", extra={"duration_s": round(time.monotonic() - begin, 3)})
         begin = time.monotonic()
         self._client = _open(self._credentials, self._timeouts)
         duration_s = round(time.monotonic() - begin, 3)
@@ -252,7 +265,8 @@ class RaijinSession:
             channel.close()
             for drain in drains:
                 drain.join(self._timeouts.channel)
-        elif not channel.eof_received:
+        # A server may close a channel without EOF (RFC 4254, 5.3); only a dead connection leaves the rest unknown.
+        elif not channel.eof_received and not transport.is_active():
             raise ConnectionLost(
                 f"the connection broke while {shown(command)} ran: its outcome is unknown",
                 command=command,
