@@ -3,6 +3,8 @@
 It knows the login node by `dea.remote.contract` alone, and nothing of AWS Lambda.
 """
 
+import logging
+
 from dea.raijin.credentials import Credentials, get_ssm_parameter, load_credentials
 from dea.raijin.errors import (
     AuthenticationFailed,
@@ -33,6 +35,9 @@ from dea.raijin.errors import (
 )
 from dea.raijin.result import CommandResult
 from dea.raijin.session import RaijinSession, Timeouts
+
+# A library is silent unless its user asks: without this, Python prints warnings of an unconfigured logger.
+logging.getLogger("dea").addHandler(logging.NullHandler())
 
 __all__ = [
     "AuthenticationFailed",

@@ -304,13 +304,15 @@ class RaijinSession:
             "duration_s": round(result.duration_s, 3),
         }
         if result.stdout:
-            self._logger.debug("stdout: %s", result.stdout[:_LOGGED_CHARACTERS], extra=fields)
+            self._logger.debug("stdout: %s", _logged(result.stdout), extra=fields)
         if not result.ok:
-            self._logger.error(
-                "exit status %d, stderr: %s", result.exit_code, result.stderr[:_LOGGED_CHARACTERS], extra=fields
-            )
+            self._logger.error("exit status %d, stderr: %s", result.exit_code, _logged(result.stderr), extra=fields)
         elif result.stderr:
-            self._logger.warning("stderr: %s", result.stderr[:_LOGGED_CHARACTERS], extra=fields)
+            self._logger.warning("stderr: %s", _logged(result.stderr), extra=fields)
+
+
+def _logged(output: str) -> str:
+    return output.rstrip("\n")[:_LOGGED_CHARACTERS]
 
 
 def _check_request(command: str) -> None:

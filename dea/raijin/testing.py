@@ -1,7 +1,7 @@
-"""A session for a function's own tests: answers without a login node, and remembers what it was asked.
+r"""A session for a function's own tests: answers without a login node, and remembers what it was asked.
 
 command = ExampleCommand()
-command.raijin = FakeSession({"example": ("one\\ntwo\\n", "", 0)})
+command.raijin = FakeSession({"example": ("one\ntwo\n", "", 0)})
 assert command.run() == {"commands": ["one", "two"]}
 assert command.raijin.requests == ["example"]
 """

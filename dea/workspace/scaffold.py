@@ -46,9 +46,9 @@ def make(name: str, kind: str, root: Path = checkout.ROOT) -> list[Path]:
         raise WorkspaceError(f"--kind {kind!r} is not known: choose one of {', '.join(_FILES)}")
     checkout.check_new_name(name)
     targets = {template: root / target.format(name=name) for template, target in _FILES[kind].items()}
-    taken = [path for path in targets.values() if path.exists()] or [
-        path.parent for path in targets.values() if path.parent.name == name and path.parent.exists()
-    ]
+    # Whatever is in a folder of that name, even half a function, is somebody's.
+    taken = [path for path in targets.values() if path.exists()]
+    taken += [path.parent for path in targets.values() if path.parent.name == name and path.parent.exists()]
     if taken:
         raise WorkspaceError(f"{taken[0].relative_to(root)} is there already: choose another name, or remove it first")
     values = {"name": name, "class_name": "".join(word.capitalize() for word in name.split("_"))}

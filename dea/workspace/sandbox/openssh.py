@@ -88,7 +88,10 @@ def start(folder: Path, host_key: Path, authorized_keys: Path, home: Path) -> tu
             "utf-8",
         )
         process = subprocess.Popen(
-            [sshd, "-D", "-f", config, "-E", log], stdin=subprocess.DEVNULL, preexec_fn=die_with_parent, cwd="/"
+            [sshd, "-D", "-f", config, "-E", log],
+            stdin=subprocess.DEVNULL,
+            cwd="/",
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - the keeper has no other thread yet
         )
         if _listens(process, port):
             return process, port
