@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -21,8 +20,9 @@ nox.options.sessions = ["tests", "remote", "lint", "types", "docs"]
 LOCK = "requirements-dev.lock"
 PARTS = ("remote", "raijin", "lambdas", "workspace")
 FUNCTIONS = sorted(folder.name for folder in (ROOT / "functions").iterdir() if (folder / f"{folder.name}.py").is_file())
-# The files that ruff, mypy and yamllint look at.
+# What ruff looks at.
 PYTHON = ("dea", "functions", "tests", "benchmarks", "docs", "tasks.py", "noxfile.py")
+PYTHON_HERE = interpreters.installed()[f"{sys.version_info[0]}.{sys.version_info[1]}"]
 # Never download an interpreter: those of the machine are named by path.
 UV_ENVIRONMENT = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
 
@@ -121,20 +121,12 @@ def benchmarks(session: nox.Session) -> None:
 def dev(session: nox.Session) -> None:
     """Make .venv with everything: inv, the tools, and the four distributions as editable."""
     environment = {**UV_ENVIRONMENT, "VIRTUAL_ENV": str(ROOT / ".venv")}
-    uv = os.environ.get("UV") or nox.virtualenv.UV
+    uv: str = nox.virtualenv.UV
     session.run(
-        uv,
-        "venv",
-        "--quiet",
-        "--allow-existing",
-        "--python",
-        sys._base_executable,
-        ".venv",
-        external=True,
-        env=environment,
-    )  # type: ignore[attr-defined]
+        uv, "venv", "--quiet", "--allow-existing", "--python", str(PYTHON_HERE), ".venv", external=True, env=environment
+    )
     session.run(uv, "pip", "install", "--require-hashes", "--requirements", LOCK, external=True, env=environment)
-    editable = (argument for part in PARTS for argument in ("--editable", f"./dea/{part}"))
+    editable = [argument for part in PARTS for argument in ("--editable", f"./dea/{part}")]
     session.run(uv, "pip", "install", "--no-deps", "--no-build-isolation", *editable, external=True, env=environment)
     session.log("activate it: . .venv/bin/activate")
 
@@ -142,7 +134,7 @@ def dev(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def lock(session: nox.Session) -> None:
     """Pin the development tools anew in requirements-dev.lock: third-party packages only, with hashes, no index address."""
-    uv = os.environ.get("UV") or nox.virtualenv.UV
+    uv: str = nox.virtualenv.UV
     internal = (argument for part in PARTS for argument in ("--no-emit-package", f"dea-{part}"))
     options = (
         "--universal",

@@ -15,9 +15,10 @@ from typing import Any
 
 from rich.console import Console
 
+from dea.raijin import RaijinError
 from dea.workspace import checkout
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.interface import progress
+from dea.workspace.interface import starting
 from dea.workspace.invocation import Context
 from dea.workspace.sandbox import Sandbox, sandbox
 
@@ -45,52 +46,48 @@ def main() -> int:
     """Run the demo and return its exit status."""
     begin = time.monotonic()
     try:
-        with progress("starting the sandbox: an AWS endpoint and a login node on this machine"):
-            box_context = sandbox()
-            box = box_context.__enter__()
-    except WorkspaceError as error:
+        with starting("starting the sandbox: an AWS endpoint and a login node on this machine", sandbox()) as box:
+            _show(box, time.monotonic() - begin)
+    except (WorkspaceError, RaijinError) as error:
         sys.stderr.write(f"demo: {error}\n")
         return 1
-    try:
-        return _show(box, time.monotonic() - begin)
-    finally:
-        box_context.__exit__(None, None, None)
+    return 0
 
 
-def _show(box: Sandbox, start_s: float) -> int:
+def _show(box: Sandbox, start_s: float) -> None:
     os.environ.clear()
     os.environ.update(box.environment({"PATH": os.defpath, "HOME": str(box.home), "DEA_LOG_LEVEL": "DEBUG"}))
     record = _Record()
     logging.getLogger().addHandler(record)
-    begin = time.monotonic()
     module = _import(checkout.function(FUNCTION))
-    import_s = time.monotonic() - begin
     begin = time.monotonic()
     result = module.handler(EVENT, Context(FUNCTION, 60))
     handler_s = time.monotonic() - begin
     received = next(line for line in box.audit() if line["event"] == "received")
     ended = next(line for line in box.audit() if line["event"] == "ended")
-    said = {line.levelname: line for line in record.records if hasattr(line, "exit_code")}
+    said = {
+        line.levelname: line.args
+        for line in record.records
+        if hasattr(line, "exit_code") and isinstance(line.args, tuple)
+    }
     _row("event", json.dumps(EVENT))
     _row(
         "request",
         f"{received['request']!r}, as it reached the login node ({box.login_node}) with the key {received['key']!r}",
     )
-    _row("stdout", repr(said["DEBUG"].args[0]) if "DEBUG" in said and said["DEBUG"].args else "''")
-    _row("stderr", repr(said["WARNING"].args[0]) if "WARNING" in said and said["WARNING"].args else "''")
+    _row("stdout", repr(said.get("DEBUG", ("",))[0]))
+    _row("stderr", repr(said.get("WARNING", ("",))[0]))
     _row("status", str(ended["status"]))
     _row("result", json.dumps(result))
     _out.print()
     for leg, seconds in (
         ("sandbox started", start_s),
-        ("function imported", import_s),
         ("credentials from SSM, decrypted", record.field("credentials read", "duration_s")),
         ("SSH connection, host key checked", record.field("connected", "duration_s")),
         ("command, as the login node saw it", ended["duration_s"]),
         ("handler, all of it", handler_s),
     ):
         _out.print(f"{leg:<36}{seconds * 1000:>8.0f} ms", markup=False)
-    return 0
 
 
 def _row(label: str, value: str) -> None:

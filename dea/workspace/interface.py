@@ -9,8 +9,8 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, TypeVar
 
 from invoke.exceptions import Exit
 from invoke.tasks import Task
@@ -20,6 +20,8 @@ from rich.console import Console
 from dea.workspace.errors import WorkspaceError
 
 STATUS_FAILED = 1
+
+_T = TypeVar("_T")
 
 console = Console(stderr=True, highlight=False)
 """Where progress and remarks go; stdout is kept for what a program would read."""
@@ -61,6 +63,15 @@ def progress(what: str) -> Iterator[None]:
     else:
         console.print(f"{what} ...", markup=False)
         yield
+
+
+@contextmanager
+def starting(what: str, manager: AbstractContextManager[_T]) -> Iterator[_T]:
+    """Enter a context manager that takes its time to start, with progress shown until it has."""
+    with ExitStack() as stack:
+        with progress(what):
+            value = stack.enter_context(manager)
+        yield value
 
 
 def print_json(value: Any) -> None:

@@ -7,14 +7,15 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
 from typing import get_args
 
 from dea.raijin import RaijinError
 from dea.workspace import checkout
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.interface import console, print_json, progress
-from dea.workspace.sandbox import LoginNodeKind, Sandbox, sandbox
+from dea.workspace.interface import console, print_json, starting
+from dea.workspace.sandbox import LoginNodeKind, sandbox
+
+STARTING = "starting the sandbox"
 
 
 def run(name: str, arguments: str) -> int:
@@ -29,7 +30,7 @@ def run(name: str, arguments: str) -> int:
     """
     checkout.command(name)
     try:
-        with _started(None) as box, box.session() as session:
+        with starting(STARTING, sandbox()) as box, box.session() as session:
             result = session.exec_command(f"{name} {arguments}".rstrip(), max_output=None)
     except RaijinError as error:
         raise WorkspaceError(str(error)) from error
@@ -53,7 +54,7 @@ def stay_up(login_node: str | None, *, as_json: bool) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
-    with contextlib.suppress(KeyboardInterrupt), _started(kind) as box:
+    with contextlib.suppress(KeyboardInterrupt), starting(STARTING, sandbox(kind)) as box:
         if as_json:
             print_json({"login_node": box.login_node, "host": box.host, "port": box.port, "variables": box.variables})
         else:
@@ -66,12 +67,3 @@ def stay_up(login_node: str | None, *, as_json: bool) -> None:
         while True:
             signal.pause()
     console.print("the sandbox is gone", markup=False)
-
-
-@contextlib.contextmanager
-def _started(kind: LoginNodeKind | None) -> Iterator[Sandbox]:
-    """Run a sandbox, with a sign of life while it starts."""
-    with contextlib.ExitStack() as stack:
-        with progress("starting the sandbox"):
-            box = stack.enter_context(sandbox(kind))
-        yield box

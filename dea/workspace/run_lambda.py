@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dea.raijin.credentials import user_path_from
 from dea.workspace import checkout, environment, events
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.interface import console, print_json, progress
+from dea.workspace.interface import console, print_json, starting
 from dea.workspace.invocation import invoke
 from dea.workspace.sandbox import sandbox
 
@@ -47,8 +47,7 @@ def run(name: str, *, environment_name: str | None, event: str, settings: Iterab
     base = {**os.environ, **resolved.values}
     with contextlib.ExitStack() as stack:
         if target == "sandbox":
-            with progress("starting the sandbox"):
-                box = stack.enter_context(sandbox(user_path=user_path_from(base)))
+            box = stack.enter_context(starting("starting the sandbox", sandbox(user_path=user_path_from(base))))
             base = box.environment(base)
         answer = invoke(function, parsed_event, base, TIMEOUT_S)
     if "result" in answer:
