@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import paramiko
 from paramiko.ssh_exception import IncompatiblePeer
@@ -354,7 +354,7 @@ def _open(credentials: Credentials, timeouts: Timeouts) -> paramiko.SSHClient:
             channel_timeout=timeouts.channel,
             allow_agent=False,
             look_for_keys=False,
-            transport_factory=lambda *args, **kwargs: _transport(credentials.host_keys, *args, **kwargs),
+            transport_factory=lambda *args, **kwargs: _Transport(*args, **kwargs).prefer(credentials.host_keys),
         )
     except Exception as error:
         client.close()
@@ -433,16 +433,32 @@ def _connect_socket(credentials: Credentials, timeout_s: float) -> socket.socket
     return sock
 
 
-def _transport(host_keys: tuple[paramiko.PKey, ...], sock: socket.socket, **options: object) -> paramiko.Transport:
-    """Make a transport that asks for a host key of a pinned type, and for fast algorithms first."""
-    transport = paramiko.Transport(sock, **options)  # type: ignore[arg-type]  # as paramiko hands them over
-    security = transport.get_security_options()
-    pinned = {key.get_name() for key in host_keys}
-    if "ssh-rsa" in pinned:
-        pinned.update(_RSA_SIGNATURES)
-    # Without a type in common paramiko raises IncompatiblePeer, which _named() explains.
-    with contextlib.suppress(ValueError):
-        security.key_types = [kind for kind in security.key_types if kind in pinned]
-    security.ciphers = sorted(security.ciphers, key=lambda cipher: cipher not in _CIPHERS_FIRST)
-    security.kex = sorted(security.kex, key=lambda kex: kex not in _KEX_FIRST)
-    return transport
+class _Transport(paramiko.Transport):
+    """A transport that asks for a host key of a pinned type, for fast algorithms first, and that notices a stalled handshake."""
+
+    def prefer(self, host_keys: tuple[paramiko.PKey, ...]) -> Self:
+        """Set which algorithms to ask for, and in which order."""
+        security = self.get_security_options()
+        pinned = {key.get_name() for key in host_keys}
+        if "ssh-rsa" in pinned:
+            pinned.update(_RSA_SIGNATURES)
+        # Without a type in common paramiko raises IncompatiblePeer, which _named() explains.
+        with contextlib.suppress(ValueError):
+            security.key_types = [kind for kind in security.key_types if kind in pinned]
+        security.ciphers = sorted(security.ciphers, key=lambda cipher: cipher not in _CIPHERS_FIRST)
+        security.kex = sorted(security.kex, key=lambda kex: kex not in _KEX_FIRST)
+        return self
+
+    def start_client(self, event: threading.Event | None = None, timeout: float | None = None) -> None:
+        """Negotiate, as paramiko does; it returns in silence when the time is over, and this does not.
+
+        Raises:
+            TimeoutError: If the key exchange had not ended by then.
+        """
+        super().start_client(event=event, timeout=timeout)
+        try:
+            self.get_remote_server_key()
+        except paramiko.SSHException as error:
+            if self.is_active():
+                raise TimeoutError("the key exchange did not end in time") from error
+            raise
