@@ -1,15 +1,18 @@
 """The Invoke tasks, `inv --list`: what each is for and one call into `dea.workspace`, which does the work."""
 
+# Each task imports what it needs itself, so that none waits for another's imports.
+# ruff: noqa: PLC0415
+
 from __future__ import annotations
 
 from typing import Any
 
-from dea.workspace.interface import task
+from dea.workspace.interface import print_json, task
 
 
-@task(help={"json": "Print JSON instead of a table."})
-def list(context: Any, json: bool = False) -> None:  # noqa: A001 - the task's name
-    """Lists the functions and the commands, with their summaries."""
+@task(help={"json": "Print JSON instead of tables."})
+def list(context: Any, json: bool = False) -> None:
+    """List the functions and the commands, with their summaries."""
     from dea.workspace import listing
 
     listing.show(as_json=json)
@@ -24,7 +27,82 @@ def list(context: Any, json: bool = False) -> None:  # noqa: A001 - the task's n
     }
 )
 def approve(context: Any, name: str = "", sign: str = "", check: bool = False, allowed_signers: str = "") -> None:
-    """Approves a command as it stands: shows what it allows and writes approved.json."""
+    """Approve a command as it stands: show what it allows and write approved.json."""
     from dea.workspace import approval
 
     approval.run(name=name, sign=sign, check=check, allowed_signers=allowed_signers)
+
+
+@task(
+    help={
+        "name": "The new function's or command's name: [a-z][a-z0-9_]{0,63}.",
+        "kind": "raijin: a function that talks to the login node; base: one that does not; command: an entry of raijin_scripts.",
+    }
+)
+def new(context: Any, name: str, kind: str = "raijin") -> None:
+    """Make a new function or command, complete with a passing test."""
+    from dea.workspace import scaffold
+
+    scaffold.make(name, kind)
+
+
+@task(help={"name": "The function's name, or all."})
+def install(context: Any, name: str) -> None:
+    """Install what a function requires into the current virtual environment."""
+    from dea.workspace import installation
+
+    installation.install(name)
+
+
+@task(
+    iterable=["set"],
+    help={
+        "name": "The function's name.",
+        "environment": "The environment of its env_vars.yaml (default: default).",
+        "event": "The event: a file, a JSON text, or - for standard input.",
+        "set": "NAME=VALUE: sets an environment variable, over the file's value; may be repeated.",
+        "target": "sandbox, or aws: your own AWS credentials and the real login node.",
+    },
+)
+def run_lambda(
+    context: Any, name: str, environment: str | None = None, event: str = "{}", set: Any = (), target: str = "sandbox"
+) -> int:
+    """Run a function once; print its log, and its result as JSON."""
+    from dea.workspace import run_lambda
+
+    return run_lambda.run(name, environment_name=environment, event=event, settings=set, target=target)
+
+
+@task(help={"name": "The command's name.", "args": "Its arguments, quoted as for a shell: --args \"--days 3 'a b'\"."})
+def remote(context: Any, name: str, args: str = "") -> int:
+    """Run a command through the sandbox's login node, as a Lambda function would."""
+    from dea.workspace import remote
+
+    return remote.run(name, args)
+
+
+@task(
+    help={
+        "login-node": "What serves SSH: openssh or asyncssh (default: openssh where it is installed).",
+        "json": "Print what to export, and the login node's address, as JSON.",
+    }
+)
+def sandbox(context: Any, login_node: str | None = None, json: bool = False) -> None:
+    """Keep a sandbox up until Ctrl-C; print what to export to use it."""
+    from dea.workspace import remote
+
+    remote.stay_up(login_node, as_json=json)
+
+
+@task(help={"set": "The new version, X.Y.Z, for all four distributions.", "json": "Print JSON."})
+def version(context: Any, set: str = "", json: bool = False) -> None:
+    """Print the version, or set it in all four distributions at once."""
+    from dea.workspace import versions
+
+    if set:
+        for path in versions.bump(set):
+            print(f"changed {path}")
+    elif json:
+        print_json({"version": versions.current(), "written": versions.written()})
+    else:
+        print(versions.current())

@@ -1,0 +1,74 @@
+"""The way in: SSH sessions to the login node, with credentials from SSM Parameter Store and pinned host keys.
+
+It knows the login node by `dea.remote.contract` alone, and nothing of AWS Lambda.
+"""
+
+import logging
+
+from dea.raijin.credentials import Credentials, get_ssm_parameter, load_credentials
+from dea.raijin.errors import (
+    AuthenticationFailed,
+    CannotConnect,
+    CommandFailed,
+    CommandTimeout,
+    ConnectionClosed,
+    ConnectionLost,
+    ConnectionRefused,
+    ConnectTimeout,
+    CredentialsError,
+    HandshakeTimeout,
+    HostKeyMismatch,
+    HostUnreachable,
+    InvalidHost,
+    InvalidHostKey,
+    InvalidPrivateKey,
+    MissingHostKey,
+    MissingParameter,
+    NoExitStatus,
+    OutcomeUnknown,
+    ParameterAccessDenied,
+    ParameterStoreUnavailable,
+    PassphraseProtectedKey,
+    RaijinError,
+    RequestRefused,
+    SessionLimitReached,
+)
+from dea.raijin.result import CommandResult
+from dea.raijin.session import RaijinSession, Timeouts
+
+# A library is silent unless its user asks: without this, Python prints warnings of an unconfigured logger.
+logging.getLogger("dea").addHandler(logging.NullHandler())
+
+__all__ = [
+    "AuthenticationFailed",
+    "CannotConnect",
+    "CommandFailed",
+    "CommandResult",
+    "CommandTimeout",
+    "ConnectTimeout",
+    "ConnectionClosed",
+    "ConnectionLost",
+    "ConnectionRefused",
+    "Credentials",
+    "CredentialsError",
+    "HandshakeTimeout",
+    "HostKeyMismatch",
+    "HostUnreachable",
+    "InvalidHost",
+    "InvalidHostKey",
+    "InvalidPrivateKey",
+    "MissingHostKey",
+    "MissingParameter",
+    "NoExitStatus",
+    "OutcomeUnknown",
+    "ParameterAccessDenied",
+    "ParameterStoreUnavailable",
+    "PassphraseProtectedKey",
+    "RaijinError",
+    "RaijinSession",
+    "RequestRefused",
+    "SessionLimitReached",
+    "Timeouts",
+    "get_ssm_parameter",
+    "load_credentials",
+]

@@ -54,7 +54,11 @@ def _list(site: Site, key: Key) -> "tuple[dict[str, object], list[str]]":
     lines = []
     scripts = os.path.join(site.checkout, SCRIPTS)
     for name in sorted(os.listdir(scripts)):
-        if not contract.is_name(name) or not key.allows(name) or not os.path.lexists(os.path.join(scripts, name, "run")):
+        if (
+            not contract.is_name(name)
+            or not key.allows(name)
+            or not os.path.lexists(os.path.join(scripts, name, "run"))
+        ):
             continue
         summary, problems = _standing(site, key, name)
         commands.append({"name": name, "summary": summary, "problems": problems})
@@ -92,7 +96,11 @@ def _describe(site: Site, key: Key, name: str) -> "tuple[dict[str, object], list
 
 
 def _public(rule: "dict[str, object]") -> "dict[str, object]":
-    return {**{key: value for key, value in rule.items() if key != "automaton"}, "argument": label(rule), "rule": rule_text(rule)}
+    return {
+        **{key: value for key, value in rule.items() if key != "automaton"},
+        "argument": label(rule),
+        "rule": rule_text(rule),
+    }
 
 
 def _explain(site: Site, key: Key, request: Request) -> "tuple[dict[str, object], list[str]]":
@@ -101,7 +109,10 @@ def _explain(site: Site, key: Key, request: Request) -> "tuple[dict[str, object]
         plan = decide(site, key, request)
     except Refusal as refusal:
         found: "dict[str, object]" = {"would_run": False, "status": refusal.status, "problems": list(refusal.problems)}
-        return found, [f"would not run: status {refusal.status}", *(f"  because: {problem}" for problem in refusal.problems)]
+        return found, [
+            f"would not run: status {refusal.status}",
+            *(f"  because: {problem}" for problem in refusal.problems),
+        ]
     environment = {name: HIDDEN if name in plan.secrets else value for name, value in plan.environment.items()}
     found = {
         "would_run": True,
@@ -119,5 +130,7 @@ def _explain(site: Site, key: Key, request: Request) -> "tuple[dict[str, object]
     lines.append(f"  time: {f'ended after {plan.timeout_s} s' if plan.timeout_s is not None else 'no limit'}")
     lines.append(f"  stdin: {'what the client sends' if plan.stdin else 'empty'}")
     if key.label is not None:
-        lines.append(f"  because: {request.name} is approved and unchanged, its arguments fit, and the key {key.label} may run it")
+        lines.append(
+            f"  because: {request.name} is approved and unchanged, its arguments fit, and the key {key.label} may run it"
+        )
     return found, lines + [f"  warning: {warning}" for warning in plan.warnings]

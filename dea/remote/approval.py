@@ -6,19 +6,11 @@ docs/explanation/approval.md.
 
 import os
 import stat
-
 from _json import make_scanner  # the C half of `json`, whose Python half costs seven milliseconds
 
 from dea.remote.contract.request import Refusal
 from dea.remote.contract.status import NOT_FOUND, REFUSED
-
-try:
-    from _sha2 import sha256  # since 3.12
-except ImportError:
-    try:
-        from _sha256 import sha256  # to 3.11
-    except ImportError:  # a Python built without its own hashes
-        from hashlib import sha256
+from dea.remote.digest import sha256
 
 TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
 if TYPE_CHECKING:
@@ -35,7 +27,7 @@ _MAX_APPROVAL_BYTES = 4 * 1024 * 1024
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
-class Unapproved(Exception):  # noqa: N818 - a state of a command, which by hand is no error
+class Unapproved(Exception):
     """A command, or what is true of the site, is not as it was approved.
 
     Attributes:
@@ -92,7 +84,9 @@ def load_command(checkout: str, name: str) -> "dict[str, Any]":
     if approved.get("command") != name or "run" not in approved["files"]:
         raise Unapproved(f"{name}/{APPROVED} is the approval of something else: run inv approve --name {name}")
     rules = approved.get("arguments")
-    if rules != "any" and not (isinstance(rules, list) and all(isinstance(rule, dict) and "name" in rule for rule in rules)):
+    if rules != "any" and not (
+        isinstance(rules, list) and all(isinstance(rule, dict) and "name" in rule for rule in rules)
+    ):
         raise Unapproved(f"{name}/{APPROVED} has no schema of the arguments: run inv approve --name {name}")
     return approved
 
@@ -164,14 +158,16 @@ def _load(path: str, remedy: str) -> "dict[str, Any]":
         raise Unapproved(f"{shown_path} cannot be read ({error.strerror})") from error
     try:
         text = content.decode("utf-8")
-        value, end = make_scanner(_Hooks)(text, 0)
+        value, end = make_scanner(_Hooks)(text, 0)  # type: ignore[arg-type]  # typeshed knows a class, C takes what has its attributes
         sound = isinstance(value, dict) and not text[end:].strip() and isinstance(value.get("files"), dict)
     except (ValueError, StopIteration, RecursionError):
         sound = False
     if not sound:
         raise Unapproved(f"{shown_path} is not what inv approve writes: run {remedy}")
     if value.get("format") != FORMAT:
-        raise Unapproved(f"{shown_path} has format {value.get('format')!r}, this dispatcher reads {FORMAT}: run {remedy}")
+        raise Unapproved(
+            f"{shown_path} has format {value.get('format')!r}, this dispatcher reads {FORMAT}: run {remedy}"
+        )
     return value  # type: ignore[no-any-return]
 
 
@@ -188,7 +184,7 @@ def _read(path: str, limit: int) -> bytes:
 
 
 def _rest_of(descriptor: int, size_bytes: int) -> bytes:
-    chunks = []
+    chunks: "list[bytes]" = []
     while True:
         chunk = os.read(descriptor, size_bytes + 1)
         if not chunk:

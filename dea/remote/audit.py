@@ -10,9 +10,10 @@ import fcntl
 import os
 import time
 
-from _json import encode_basestring_ascii as _quoted  # `json` itself costs seven milliseconds, nearly all of it for `re`
+# `json` itself costs seven milliseconds, nearly all of it for `re`.
+from _json import encode_basestring_ascii as _quoted
 
-from dea.remote.approval import sha256
+from dea.remote.digest import sha256
 
 NO_LINE = "0" * 64
 """What the very first line of a node's log names as the hash of the line before it."""
@@ -164,13 +165,14 @@ def _lock(descriptor: int) -> None:
 
 def _append(descriptor: int, data: bytes, size_bytes: int) -> None:
     """Write all of it or, on a full disk say, nothing."""
+    written = 0
     try:
         written = os.write(descriptor, data)
+    finally:
         if written != len(data):
-            raise OSError(0, "no room for a whole line")
-    except OSError:
-        os.ftruncate(descriptor, size_bytes)
-        raise
+            os.ftruncate(descriptor, size_bytes)
+    if written != len(data):
+        raise OSError(0, "no room for a whole line")
 
 
 def _tell_syslog(lines: "list[bytes]", head: str) -> None:
@@ -191,14 +193,16 @@ def _line(fields: "dict[str, object]") -> bytes:
     >>> _line({"event": "ended", "status": 0, "arguments": ["a", "b"]})
     b'{"event": "ended", "status": 0, "arguments": ["a", "b"]}'
     """
-    return ("{" + ", ".join(f"{_quoted(name)}: {_value(value)}" for name, value in fields.items()) + "}").encode("ascii")
+    return ("{" + ", ".join(f"{_quoted(name)}: {_value(value)}" for name, value in fields.items()) + "}").encode(
+        "ascii"
+    )
 
 
 def _value(value: object) -> str:
     if value is None:
         return "null"
     if isinstance(value, str):
-        return _quoted(value)  # type: ignore[no-any-return]
+        return _quoted(value)
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_value(item) for item in value) + "]"
     return repr(value)

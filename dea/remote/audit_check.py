@@ -97,14 +97,18 @@ def verify_logs(folder: str, remembered: "set[str]") -> "list[Log]":
             with open(os.path.join(folder, entry), "rb") as file:
                 for seq, line in enumerate(file, 1):
                     if not line.endswith(b"\n"):
-                        log.remarks.append(f"{name}: the last line was cut off while it was written ({len(line)} bytes are lost)")
+                        log.remarks.append(
+                            f"{name}: the last line was cut off while it was written ({len(line)} bytes are lost)"
+                        )
                         break
                     head, event = _check_line(log, name, seq, head, line[:-1])
                     running += {"started": 1, "ended": -1}.get(event, 0)
                     if f"{name}:{seq}" in remembered:
                         log.heads[f"{name}:{seq}"] = head
         if running > 0:
-            log.remarks.append(f"{node}: {running} commands have no recorded end: they are running, or their dispatcher was killed")
+            log.remarks.append(
+                f"{node}: {running} commands have no recorded end: they are running, or their dispatcher was killed"
+            )
         logs.append(log)
     return logs
 
@@ -121,7 +125,9 @@ def _check_line(log: Log, name: str, seq: int, head: str, line: bytes) -> "tuple
     if previous is not None and (previous != head or found_seq != seq):
         log.problems.append(f"{where} does not follow from the line before it: a line was changed, added or taken out")
     if event == "recovered":
-        log.remarks.append(f"{where}: the line that was being written here was cut off ({fields.get('lost_bytes')} bytes are lost)")
+        log.remarks.append(
+            f"{where}: the line that was being written here was cut off ({fields.get('lost_bytes')} bytes are lost)"
+        )
     log.lines += 1
     return sha256(line).hexdigest(), str(event)
 

@@ -258,4 +258,3 @@ def _matches_wildcards(pattern: str, name: str) -> bool:
         else:
             return False
     return pattern[index:].strip("*") == ""
-

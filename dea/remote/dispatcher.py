@@ -115,7 +115,13 @@ class _Dispatch:
         outcome = OUTCOME_TIMED_OUT if ended.timed_out else SIGNALED if ended.signaled else EXITED
         if ended.timed_out:
             _say(f"{request.name} was ended: it ran longer than {plan.timeout_s} s")
-        facts = {**about, "outcome": outcome, "status": status, "children": ended.children, "duration_s": self._duration_s()}
+        facts: "dict[str, object]" = {
+            **about,
+            "outcome": outcome,
+            "status": status,
+            "children": ended.children,
+            "duration_s": self._duration_s(),
+        }
         try:
             self._record(("ended", facts))
         except Refusal as refusal:
@@ -132,14 +138,24 @@ class _Dispatch:
         from dea.remote.answers import answer
 
         status, text = answer(self._site, self._key, request)
-        facts = {"question": request.question, "command": request.name, "status": status, "duration_s": self._duration_s()}
+        facts: "dict[str, object]" = {
+            "question": request.question,
+            "command": request.name,
+            "status": status,
+            "duration_s": self._duration_s(),
+        }
         self._record(self._arrival(raw, request), ("ended", facts))
         _write(1, text.encode("utf-8", "backslashreplace"))
         return status
 
     def _refuse(self, refusal: Refusal, raw: bytes, request: "Request | None") -> int:
         run_id = request.run_id if request is not None else refusal.run_id
-        facts = {"run_id": run_id, "status": refusal.status, "problems": list(refusal.problems), "duration_s": self._duration_s()}
+        facts: "dict[str, object]" = {
+            "run_id": run_id,
+            "status": refusal.status,
+            "problems": list(refusal.problems),
+            "duration_s": self._duration_s(),
+        }
         try:
             self._record(self._arrival(raw, request), ("refused", facts))
         except Refusal as unrecorded:
@@ -161,7 +177,10 @@ class _Dispatch:
             return None
         place = take_place(os.path.join(self._site.state, "places", request.name), plan.max_parallel)
         if place is None:
-            raise Refusal(BUSY, f"{request.name} already runs {plan.max_parallel} times here, and no more at once: try again later")
+            raise Refusal(
+                BUSY,
+                f"{request.name} already runs {plan.max_parallel} times here, and no more at once: try again later",
+            )
         return place
 
     def _arrival(self, raw: bytes, request: "Request | None") -> "tuple[str, dict[str, object]]":
@@ -179,7 +198,8 @@ class _Dispatch:
         except OSError as error:
             reason = error.strerror or str(error)
             raise Refusal(
-                REFUSED, f"the audit log cannot be written ({reason}): what cannot be recorded does not run; tell the operator"
+                REFUSED,
+                f"the audit log cannot be written ({reason}): what cannot be recorded does not run; tell the operator",
             ) from error
 
     def _duration_s(self) -> float:
@@ -248,12 +268,15 @@ def _misconfigured(problem: str) -> Refusal:
 def _client_address() -> str:
     """Return the client's address as sshd set it, or nothing if it looks like anything else."""
     address = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
-    return address if len(address) <= 64 and address.replace(".", "").replace(":", "").replace("%", "").isalnum() else ""
+    return (
+        address if len(address) <= 64 and address.replace(".", "").replace(":", "").replace("%", "").isalnum() else ""
+    )
 
 
 def _not_startable(name: str, error: OSError) -> Refusal:
     return Refusal(
-        REFUSED, f"{name} cannot be started ({error.strerror}): check the first line of its `run` and the interpreter there"
+        REFUSED,
+        f"{name} cannot be started ({error.strerror}): check the first line of its `run` and the interpreter there",
     )
 
 

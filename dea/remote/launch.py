@@ -1,10 +1,9 @@
 """Starts one command without a shell, in surroundings made from nothing, and waits for its end or ends it."""
 
+import _signal  # the C half of `signal`: the enums of the Python half cost five milliseconds
 import fcntl
 import os
 import time
-
-import _signal  # the C half of `signal`: the enums of the Python half cost five milliseconds
 
 TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
 if TYPE_CHECKING:
@@ -101,12 +100,15 @@ def take_place(folder: str, places: int) -> "int | None":
     """
     os.makedirs(folder, mode=0o700, exist_ok=True)
     for number in range(places):
-        descriptor = os.open(os.path.join(folder, str(number)), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(
+            os.path.join(folder, str(number)), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
         except BlockingIOError:
             os.close(descriptor)
+        else:
+            return descriptor
     return None
 
 

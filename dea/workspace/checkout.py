@@ -60,7 +60,9 @@ class Command:
 def functions(root: Path = ROOT) -> dict[str, Function]:
     """Return the functions by name, sorted: each folder of `functions` that holds a module of its own name."""
     folders = sorted((root / "functions").iterdir()) if (root / "functions").is_dir() else []
-    return {folder.name: Function(folder.name, folder) for folder in folders if (folder / f"{folder.name}.py").is_file()}
+    return {
+        folder.name: Function(folder.name, folder) for folder in folders if (folder / f"{folder.name}.py").is_file()
+    }
 
 
 def commands(root: Path = ROOT) -> dict[str, Command]:
@@ -77,7 +79,9 @@ def function(name: str, root: Path = ROOT) -> Function:
     """
     found = functions(root)
     if name not in found:
-        raise WorkspaceError(f"there is no function {name!r}: choose one of {', '.join(found) or '(none yet)'}, or make it with inv new")
+        raise WorkspaceError(
+            f"there is no function {name!r}: choose one of {', '.join(found) or '(none yet)'}, or make it with inv new"
+        )
     return found[name]
 
 
@@ -90,7 +94,9 @@ def command(name: str, root: Path = ROOT) -> Command:
     found = commands(root)
     if name not in found:
         choices = ", ".join(found) or "(none yet)"
-        raise WorkspaceError(f"there is no command {name!r}: choose one of {choices}, or make it with inv new --kind command")
+        raise WorkspaceError(
+            f"there is no command {name!r}: choose one of {choices}, or make it with inv new --kind command"
+        )
     return found[name]
 
 
@@ -110,4 +116,6 @@ def check_new_name(name: str) -> None:
         WorkspaceError: If it is not `[a-z][a-z0-9_]{0,63}`, is a word of Python, or stands for something else in the tasks.
     """
     if not is_name(name) or keyword.iskeyword(name) or name == "all":
-        raise WorkspaceError(f"{name!r} cannot be a name here: use [a-z][a-z0-9_]{{0,63}}, no word of Python and not 'all'")
+        raise WorkspaceError(
+            f"{name!r} cannot be a name here: use [a-z][a-z0-9_]{{0,63}}, no word of Python and not 'all'"
+        )

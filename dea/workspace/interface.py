@@ -9,42 +9,46 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, TypeVar
 
-import invoke
+from invoke.exceptions import Exit
+from invoke.tasks import Task
+from invoke.tasks import task as invoke_task
 from rich.console import Console
 
 from dea.workspace.errors import WorkspaceError
 
 STATUS_FAILED = 1
 
+_T = TypeVar("_T")
+
 console = Console(stderr=True, highlight=False)
 """Where progress and remarks go; stdout is kept for what a program would read."""
 
 
-def task(**options: Any) -> Callable[[Callable[..., int | None]], invoke.Task[Any]]:
+def task(**options: Any) -> Callable[[Callable[..., int | None]], Task[Any]]:
     """Make an Invoke task of a function, so that a `WorkspaceError` ends it with one line on stderr and status 1.
 
     Args:
-        **options: As for `invoke.task`.
+        **options: As for Invoke's own `task`.
 
     The function may return an exit status; None is 0.
     """
 
-    def decorate(body: Callable[..., int | None]) -> invoke.Task[Any]:
+    def decorate(body: Callable[..., int | None]) -> Task[Any]:
         @functools.wraps(body)
         def guarded(*args: Any, **kwargs: Any) -> None:
             try:
                 status = body(*args, **kwargs)
             except WorkspaceError as error:
-                raise invoke.Exit(f"inv {body.__name__.replace('_', '-')}: {error}", code=STATUS_FAILED) from None
+                raise Exit(f"inv {body.__name__.replace('_', '-')}: {error}", code=STATUS_FAILED) from None
             except KeyboardInterrupt:
-                raise invoke.Exit("interrupted", code=130) from None
+                raise Exit("interrupted", code=130) from None
             if status:
-                raise invoke.Exit(code=status)
+                raise Exit(code=status)
 
-        made: invoke.Task[Any] = invoke.task(**options)(guarded)
+        made: Task[Any] = invoke_task(**options)(guarded)
         return made
 
     return decorate
@@ -59,6 +63,15 @@ def progress(what: str) -> Iterator[None]:
     else:
         console.print(f"{what} ...", markup=False)
         yield
+
+
+@contextmanager
+def starting(what: str, manager: AbstractContextManager[_T]) -> Iterator[_T]:
+    """Enter a context manager that takes its time to start, with progress shown until it has."""
+    with ExitStack() as stack:
+        with progress(what):
+            value = stack.enter_context(manager)
+        yield value
 
 
 def print_json(value: Any) -> None:

@@ -14,7 +14,10 @@ def show(*, as_json: bool) -> None:
 
     The JSON is `{"functions": [{"name", "summary"}], "commands": [{"name", "summary"}]}`.
     """
-    found = {"functions": checkout.functions().values(), "commands": checkout.commands().values()}
+    found: dict[str, list[checkout.Function | checkout.Command]] = {
+        "functions": [*checkout.functions().values()],
+        "commands": [*checkout.commands().values()],
+    }
     if as_json:
         print_json({kind: [{"name": one.name, "summary": one.summary} for one in each] for kind, each in found.items()})
         return

@@ -6,7 +6,16 @@ does not need, `dea.remote.contract.describe`, is imported by its own name.
 """
 
 from dea.remote.contract.receipt import Receipt, take_receipt
-from dea.remote.contract.request import MAX_REQUEST_BYTES, Refusal, Request, check_size, is_name, is_run_id, parse_request, shown
+from dea.remote.contract.request import (
+    MAX_REQUEST_BYTES,
+    Refusal,
+    Request,
+    check_size,
+    is_name,
+    is_run_id,
+    parse_request,
+    shown,
+)
 from dea.remote.contract.schema import bind, words_for
 from dea.remote.contract.status import BUSY, FAILED, NOT_FOUND, REFUSED, TIMED_OUT, USAGE
 from dea.remote.contract.words import join, split

@@ -138,4 +138,4 @@ def _parsed(record: bytes) -> "Receipt | None":
 def _json(value: "str | int | None") -> str:
     if value is None:
         return "null"
-    return _quoted(value) if isinstance(value, str) else str(value)  # type: ignore[no-any-return]
+    return _quoted(value) if isinstance(value, str) else str(value)

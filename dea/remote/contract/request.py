@@ -32,7 +32,7 @@ _NAME_START = frozenset("abcdefghijklmnopqrstuvwxyz")
 _NAME_REST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 
 
-class Refusal(Exception):  # noqa: N818 - it is the answer that a request gets, not an error of this program
+class Refusal(Exception):
     """A request that does not run.
 
     Attributes:
@@ -81,7 +81,11 @@ class Request:
 
     def __repr__(self) -> str:
         named = (("run_id", self.run_id), ("question", self.question), ("as_json", self.as_json or None))
-        return f"Request({self.name!r}, {self.arguments!r}" + "".join(f", {n}={v!r}" for n, v in named if v is not None) + ")"
+        return (
+            f"Request({self.name!r}, {self.arguments!r}"
+            + "".join(f", {n}={v!r}" for n, v in named if v is not None)
+            + ")"
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Request):
@@ -97,7 +101,7 @@ def shown(text: str, limit: int = 80) -> str:
     >>> shown("a" * 100, limit=10)
     "'aaaaaaaaaa'... (100 characters)"
     """
-    return ascii(text) if len(text) <= limit else f"{ascii(text[:limit])}... ({len(text)} characters)"
+    return ascii(text) if len(text) <= limit else f"{text[:limit]!a}... ({len(text)} characters)"
 
 
 def is_name(text: str) -> bool:
@@ -162,7 +166,9 @@ def parse_request(raw: bytes) -> Request:
         raise Refusal(USAGE, f"{error}: close it, or quote it to mean the character itself") from error
     if operators:
         listed = " ".join(char for char in sorted(OPERATORS) if char in operators)
-        problems.append(f"it has {listed} outside quotes, and no shell reads it: quote them to mean the characters themselves")
+        problems.append(
+            f"it has {listed} outside quotes, and no shell reads it: quote them to mean the characters themselves"
+        )
     if problems:
         raise Refusal(REFUSED, *problems)
     return request_of(words)
@@ -185,10 +191,16 @@ def request_of(words: "list[str]") -> Request:
             raise Refusal(USAGE, f"{question} stands alone, or with --json: leave out {shown(name)}")
         return Request("", tuple(words[begin:]), question=question, as_json=as_json)
     if not name:
-        wanted = f"{question} needs the name of a command" if question else "the request is empty: send the name of a command, then its arguments"
+        wanted = (
+            f"{question} needs the name of a command"
+            if question
+            else "the request is empty: send the name of a command, then its arguments"
+        )
         raise Refusal(USAGE, wanted, run_id=run_id)
     if not is_name(name):
-        raise Refusal(NOT_FOUND, f"{shown(name)} is no name of a command: a name is [a-z][a-z0-9_]{{0,63}}", run_id=run_id)
+        raise Refusal(
+            NOT_FOUND, f"{shown(name)} is no name of a command: a name is [a-z][a-z0-9_]{{0,63}}", run_id=run_id
+        )
     if question == "--describe" and begin + 1 < len(words):
         raise Refusal(USAGE, f"--describe takes one name: leave out {shown(words[begin + 1])}")
     return Request(name, tuple(words[begin + 1 :]), run_id=run_id, question=question, as_json=as_json)
@@ -217,11 +229,17 @@ def _options(words: "list[str]") -> "tuple[str | None, str | None, bool, int]":
             as_json = True
         else:
             raise Refusal(
-                USAGE, f"unknown or misplaced option {shown(words[position - 1])}: before the name there can be --run-id ID, or"
-                " one of --list --describe --explain --version, with --json", run_id=run_id
+                USAGE,
+                f"unknown or misplaced option {shown(words[position - 1])}: before the name there can be --run-id ID, or"
+                " one of --list --describe --explain --version, with --json",
+                run_id=run_id,
             )
     if question and run_id is not None:
         raise Refusal(USAGE, f"{question} runs nothing: leave out --run-id", run_id=run_id)
     if as_json and not question:
-        raise Refusal(USAGE, "--json belongs to --list, --describe, --explain or --version: a command's output is its own", run_id=run_id)
+        raise Refusal(
+            USAGE,
+            "--json belongs to --list, --describe, --explain or --version: a command's output is its own",
+            run_id=run_id,
+        )
     return run_id, question, as_json, position

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     Rule = dict[str, Any]  # one argument, compiled
     Rules = str | list[Rule]
+    Automaton = list[list[Any]]
 
 ANY = "any"
 """The schema of a command that takes every argument unchecked, by its approver's explicit choice."""
@@ -82,35 +83,25 @@ def bind(rules: "Rules", words: "list[str] | tuple[str, ...]") -> Bound:
         return Bound(tuple(words), {}, [], tuple(words))
     problems: "list[str]" = []
     given, recorded = _collect(rules, words, problems)
-    argv: "list[str]" = []
+    bound = Bound((), {}, [], tuple(recorded))
+    options: "list[str]" = []
     positionals: "list[str]" = []
-    environment: "dict[str, str]" = {}
-    paths: "list[tuple[str, str, list[str]]]" = []
     for rule in rules:
-        name = str(rule["name"])
-        if name not in given:
-            if rule.get("required"):
-                problems.append(f"{label(rule)} is required: {rule_text(rule)}")
-            values = list(rule.get("default", ()))
-        else:
-            values = [_accepted(rule, value, problems) for value in given[name]]
-        for value in values:
+        for value in _values(rule, given, problems):
             if rule["type"] == "path" and "under" in rule:
-                paths.append((label(rule), value, rule["under"]))
+                bound.paths.append((label(rule), value, rule["under"]))
             if rule.get("secret"):
-                environment[str(rule["environment"])] = value
+                bound.environment[rule["environment"]] = value
             elif rule.get("positional"):
                 positionals.append(value)
-            elif rule["type"] == "boolean":
-                if value == _TRUE:
-                    argv.append(f"--{name}")
             else:
-                argv += [f"--{name}", value]
+                options += _option(rule, value)
     if problems:
         raise Refusal(USAGE, *problems)
     if any(value.startswith("-") for value in positionals):
-        argv.append("--")
-    return Bound(tuple(argv + positionals), environment, paths, tuple(recorded))
+        options.append("--")
+    bound.argv = (*options, *positionals)
+    return bound
 
 
 def has_secret(rules: "Rules") -> bool:
@@ -118,9 +109,7 @@ def has_secret(rules: "Rules") -> bool:
     return not isinstance(rules, str) and any(rule.get("secret") for rule in rules)
 
 
-def words_for(
-    rules: "Rules", positionals: "tuple[object, ...]", options: "dict[str, object]"
-) -> "list[str]":
+def words_for(rules: "Rules", positionals: "tuple[object, ...]", options: "dict[str, object]") -> "list[str]":
     """Make a command's arguments of Python values, and check them.
 
     Args:
@@ -147,14 +136,19 @@ def words_for(
             problems.append(f"{shown(name)} is no argument of this command: it takes {_known(rules)}")
             continue
         rule = rule or {"name": name.replace("_", "-")}
-        texts = [_text(label(rule), item, problems) for item in (value if isinstance(value, (list, tuple)) else [value])]
+        texts = [
+            _text(label(rule), item, problems) for item in (value if isinstance(value, (list, tuple)) else [value])
+        ]
         if rule.get("positional"):
             named_positionals[str(rule["name"])] = texts
         elif rule.get("type") == "boolean" or isinstance(value, bool):
             # An option that is on unless told otherwise is the only flag for which "off" has to be said.
             on_by_default = rule.get("default") == [_TRUE]
-            words += [f"--{rule['name']}" if text == _TRUE else f"--{rule['name']}={text}" for text in texts
-                      if text != _FALSE or on_by_default]
+            words += [
+                f"--{rule['name']}" if text == _TRUE else f"--{rule['name']}={text}"
+                for text in texts
+                if text != _FALSE or on_by_default
+            ]
         else:
             for text in texts:
                 words += [f"--{rule['name']}", text]
@@ -200,9 +194,8 @@ def rule_text(rule: "Rule") -> str:
         text = "an integer" if kind == "integer" else "a number"
         if "minimum" in rule and "maximum" in rule:
             return f"{text} from {rule['minimum']} to {rule['maximum']}"
-        if "minimum" in rule:
-            return f"{text}, at least {rule['minimum']}"
-        return f"{text}, at most {rule['maximum']}" if "maximum" in rule else text
+        text += f", at least {rule['minimum']}" if "minimum" in rule else ""
+        return text + (f", at most {rule['maximum']}" if "maximum" in rule else "")
     text = "a text"
     if kind == "path":
         text = "a path" + (" under " + " or ".join(rule["under"]) if "under" in rule else "")
@@ -229,20 +222,7 @@ def problem_with(rule: "Rule", value: str) -> "str | None":
         return None if value in choices else f"is not one of {', '.join(choices)}"
     if kind in ("integer", "number"):
         return _problem_with_number(rule, value)
-    if len(value) > _max_length(rule):
-        return f"is longer than {_max_length(rule)} characters"
-    if "pattern" in rule:
-        if not matches(rule["automaton"], value):
-            return f"does not match {rule['pattern']} as a whole"
-    else:
-        if not value:
-            return "is empty"
-        if value.startswith("-"):
-            return "begins with -"
-        strange = sorted(set(value) - _NARROW)
-        if strange:
-            return f"holds {' '.join(ascii(char) for char in strange[:5])}: only A-Z a-z 0-9 _ . / : , = @ % + - are allowed"
-    return _problem_with_path(rule, value) if kind == "path" else None
+    return _problem_with_text(rule, value) or (_problem_with_path(rule, value) if kind == "path" else None)
 
 
 def normal_path(path: str) -> str:
@@ -264,7 +244,7 @@ def is_under(path: str, folders: "list[str]") -> bool:
     return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
 
 
-def matches(automaton: "list[list[object]]", text: str) -> bool:
+def matches(automaton: "Automaton", text: str) -> bool:
     """Run a deterministic finite automaton over a text.
 
     Args:
@@ -283,10 +263,10 @@ def matches(automaton: "list[list[object]]", text: str) -> bool:
                 break
         else:
             return False
-    return state[0] == 1
+    return bool(state[0])
 
 
-def _collect(
+def _collect(  # noqa: PLR0912 - one branch for each form that a word can have
     rules: "list[Rule]", words: "list[str] | tuple[str, ...]", problems: "list[str]"
 ) -> "tuple[dict[str, list[str]], list[str]]":
     """Sort words by the argument that they belong to; return the values by name, and the words with secrets hidden."""
@@ -340,13 +320,26 @@ def _collect(
     return given, recorded
 
 
-def _accepted(rule: "Rule", value: str, problems: "list[str]") -> str:
-    """Return a value in the form that the command gets, after adding to `problems` what is wrong with it."""
-    problem = problem_with(rule, value)
-    if problem:
-        quoted = "its value (not shown)" if rule.get("secret") else shown(value)
-        problems.append(f"{label(rule)}: {quoted} {problem}; it must be {rule_text(rule)}")
-    return normal_path(value) if rule["type"] == "path" else value
+def _values(rule: "Rule", given: "dict[str, list[str]]", problems: "list[str]") -> "list[str]":
+    """Return an argument's values in the form that the command gets, after adding to `problems` what is wrong with them."""
+    if rule["name"] not in given:
+        if rule.get("required"):
+            problems.append(f"{label(rule)} is required: {rule_text(rule)}")
+        return list(rule.get("default", ()))
+    values = given[rule["name"]]
+    for value in values:
+        problem = problem_with(rule, value)
+        if problem:
+            quoted = "its value (not shown)" if rule.get("secret") else shown(value)
+            problems.append(f"{label(rule)}: {quoted} {problem}; it must be {rule_text(rule)}")
+    return [normal_path(value) for value in values] if rule["type"] == "path" else values
+
+
+def _option(rule: "Rule", value: str) -> "list[str]":
+    name = f"--{rule['name']}"
+    if rule["type"] == "boolean":
+        return [name] if value == _TRUE else []
+    return [name, value]
 
 
 def _problem_with_number(rule: "Rule", value: str) -> "str | None":
@@ -362,6 +355,19 @@ def _problem_with_number(rule: "Rule", value: str) -> "str | None":
     if "maximum" in rule and number > rule["maximum"]:
         return f"is more than {rule['maximum']}"
     return None
+
+
+def _problem_with_text(rule: "Rule", value: str) -> "str | None":
+    if len(value) > _max_length(rule):
+        return f"is longer than {_max_length(rule)} characters"
+    if "pattern" in rule:
+        return None if matches(rule["automaton"], value) else f"does not match {rule['pattern']} as a whole"
+    if not value:
+        return "is empty"
+    if value.startswith("-"):
+        return "begins with -"
+    strange = " ".join(ascii(char) for char in sorted(set(value) - _NARROW)[:5])
+    return f"holds {strange}: only A-Z a-z 0-9 _ . / : , = @ % + - are allowed" if strange else None
 
 
 def _is_integer(text: str) -> bool:
@@ -391,7 +397,8 @@ def _problem_with_path(rule: "Rule", value: str) -> "str | None":
 
 
 def _max_length(rule: "Rule") -> int:
-    return rule.get("maxLength", MAX_PATH_LENGTH if rule["type"] == "path" else MAX_LENGTH)
+    default = MAX_PATH_LENGTH if rule["type"] == "path" else MAX_LENGTH
+    return int(rule.get("maxLength", default))
 
 
 def _known(rules: "Rules") -> str:
@@ -407,5 +414,7 @@ def _text(name: str, value: object, problems: "list[str]") -> str:
         return repr(value)
     if hasattr(value, "__fspath__"):
         return str(value.__fspath__())
-    problems.append(f"{name}: a {type(value).__name__} cannot be an argument: pass a text, a number, a boolean or a path")
+    problems.append(
+        f"{name}: a {type(value).__name__} cannot be an argument: pass a text, a number, a boolean or a path"
+    )
     return ""

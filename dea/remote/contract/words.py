@@ -22,7 +22,7 @@ class QuotingError(ValueError):
 
 
 def controls_in(text: str) -> "list[str]":
-    """Return the distinct control characters in a text, sorted by code point.
+    r"""Return the distinct control characters in a text, sorted by code point.
 
     >>> controls_in("a\\tb")
     ['\\t']
@@ -100,7 +100,7 @@ def _double_quoted(text: str, position: int, current: "list[str]") -> int:
 
 
 def join(words: "list[str] | tuple[str, ...]") -> str:
-    """Quote words into one text, so that `split` gives the same words back. The same text as `shlex.join` makes.
+    r"""Quote words into one text, so that `split` gives the same words back. The same text as `shlex.join` makes.
 
     Raises:
         ValueError: If a word holds a control character, which no request may.

@@ -34,8 +34,15 @@ def digests(folder: Path, names: list[str]) -> dict[str, str]:
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
-def problems_with(folder: Path, names: list[str]) -> list[str]:
-    """Return what is wrong with a command's files: what the dispatcher would refuse, and what could not start."""
+def problems_with(folder: Path, names: list[str], site_path: str) -> list[str]:
+    """Return what is wrong with a command's files: what the dispatcher would refuse, and what could not start.
+
+    Args:
+        folder: The command's folder.
+        names: The files that the approval covers.
+        site_path: The site's own PATH. An interpreter in one of its folders is believed to be there if this machine does
+            not have that folder at all.
+    """
     problems = []
     for name in names:
         path = folder / name
@@ -43,26 +50,33 @@ def problems_with(folder: Path, names: list[str]) -> list[str]:
             problems.append(f"{name} is a symbolic link: put the file itself there")
         elif not path.is_file():
             problems.append(f"{name} is no plain file")
-    return problems + _problems_with_run(folder / "run")
+    return problems + _problems_with_run(folder / "run", site_path)
 
 
-def _problems_with_run(run: Path) -> list[str]:
+def _problems_with_run(run: Path, site_path: str) -> list[str]:
     if run.is_symlink() or not run.is_file():
         return ["run is missing: the file that is started"]
-    if not run.stat().st_mode & stat.S_IXUSR:
-        return ["run is not executable: chmod +x run"]
+    problems = [] if run.stat().st_mode & stat.S_IXUSR else ["run is not executable: chmod +x run"]
+    problem = _problem_with_first_line(run, site_path)
+    return [*problems, problem] if problem else problems
+
+
+def _problem_with_first_line(run: Path, site_path: str) -> str | None:
     content = run.read_bytes()
     if content.startswith(b"\x7fELF"):
-        return []
+        return None
     first = content[:_MAX_SHEBANG_BYTES].partition(b"\n")[0]
     if b"\r\n" in content or first.endswith(b"\r"):
-        return ["run has CRLF line ends: its interpreter would not be found; convert it (dos2unix)"]
-    interpreter = first[2:].split()[:1]
-    if not first.startswith(b"#!") or not interpreter:
-        return ["run has no interpreter: begin it with #!/bin/sh, or another absolute path"]
-    if not interpreter[0].startswith(b"/"):
-        return [f"run's interpreter {interpreter[0].decode('utf-8', 'replace')!r} is no absolute path"]
-    return []
+        return "run has CRLF line ends: its interpreter would not be found; convert it (dos2unix)"
+    words = first[2:].decode("utf-8", "replace").split()
+    if not first.startswith(b"#!") or not words or not words[0].startswith("/"):
+        return "run has no interpreter: begin it with #!/bin/sh, or another absolute path"
+    interpreter = Path(words[0])
+    if not interpreter.exists() and (
+        interpreter.parent.exists() or str(interpreter.parent) not in site_path.split(":")
+    ):
+        return f"run's interpreter {interpreter} does not exist here, nor is it in a folder of site.yaml's path that only the site has"
+    return None
 
 
 def _listed(folder: Path) -> list[str]:

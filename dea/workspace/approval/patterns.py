@@ -105,7 +105,7 @@ class _Positions:
             part = self.then(part, self.part(*item))
         return part
 
-    def part(self, kind: Any, value: Any) -> _Part:
+    def part(self, kind: Any, value: Any) -> _Part:  # noqa: PLR0911 - one for each kind of part
         if kind is ops.LITERAL:
             return self.character([(value, value)])
         if kind is ops.NOT_LITERAL:
@@ -219,17 +219,23 @@ def _minimal(automaton: _Positions) -> list[list[Any]]:
     queue = [start]
     for state in queue:
         row = []
-        reachable = {after for at in state for after in (automaton.whole.first if at < 0 else automaton.follow.get(at, ()))}
+        reachable = {
+            after for at in state for after in (automaton.whole.first if at < 0 else automaton.follow.get(at, ()))
+        }
         for piece_holds in holds:
             target = frozenset(position for position in reachable if piece_holds[position])
             if target and target not in states:
                 if len(states) >= MAX_STATES:
-                    raise PatternError(f"its automaton has more than {MAX_STATES} states: use a simpler pattern, and maxLength")
+                    raise PatternError(
+                        f"its automaton has more than {MAX_STATES} states: use a simpler pattern, and maxLength"
+                    )
                 states[target] = len(states)
                 queue.append(target)
             row.append(states[target] if target else -1)
         table.append(row)
-    accepting = [any(automaton.whole.empty if at < 0 else at in automaton.whole.last for at in state) for state in states]
+    accepting = [
+        any(automaton.whole.empty if at < 0 else at in automaton.whole.last for at in state) for state in states
+    ]
     kind = _equivalent(table, accepting)
     return _numbered(table, accepting, kind, pieces)
 
@@ -238,7 +244,9 @@ def _equivalent(table: list[list[int]], accepting: list[bool]) -> list[int]:
     """Return for each state the class of states that nothing tells apart (Moore's refinement)."""
     kind = [int(accepts) for accepts in accepting]
     while True:
-        signatures = [(kind[state], *(kind[target] if target >= 0 else -1 for target in row)) for state, row in enumerate(table)]
+        signatures = [
+            (kind[state], *(kind[target] if target >= 0 else -1 for target in row)) for state, row in enumerate(table)
+        ]
         numbers = {signature: number for number, signature in enumerate(dict.fromkeys(signatures))}
         refined = [numbers[signature] for signature in signatures]
         if len(numbers) == len(set(kind)):
@@ -266,7 +274,10 @@ def _numbered(
         for target in ranges:
             if target not in order:
                 order.append(target)
-        arrows = [["".join(chr(low) + chr(high) for low, high in parts), order.index(target)] for target, parts in ranges.items()]
+        arrows = [
+            ["".join(chr(low) + chr(high) for low, high in parts), order.index(target)]
+            for target, parts in ranges.items()
+        ]
         result.append([int(accepting[state]), *arrows])
     return result
 
@@ -324,10 +335,10 @@ def _components(edges: dict[Any, list[Any]]) -> list[list[Any]]:
     stack: list[Any] = []
     on_stack: set[Any] = set()
     components = []
-    for root in edges:
+    for root, targets in edges.items():
         if root in index:
             continue
-        work = [(root, iter(edges[root]))]
+        work = [(root, iter(targets))]
         index[root] = low[root] = len(index)
         stack.append(root)
         on_stack.add(root)

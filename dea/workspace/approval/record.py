@@ -73,7 +73,9 @@ def approve(name: str, *, key: Path | None = None, root: Path = checkout.ROOT) -
             signature.sign(path, key)
         for line in _plain_words(one, document):
             console.print(line, markup=False, soft_wrap=True)
-        console.print(f"approved{' and signed' if key else ''}: {path.relative_to(root)}\n", markup=False, soft_wrap=True)
+        console.print(
+            f"approved{' and signed' if key else ''}: {path.relative_to(root)}\n", markup=False, soft_wrap=True
+        )
 
 
 def check_all(*, allowed_signers: Path | None = None, root: Path = checkout.ROOT) -> None:
@@ -100,7 +102,9 @@ def check_all(*, allowed_signers: Path | None = None, root: Path = checkout.ROOT
             continue
         stale = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
         if stale:
-            problems.append(f"{name} has changed since its approval ({', '.join(stale)}): run inv approve --name {name}")
+            problems.append(
+                f"{name} has changed since its approval ({', '.join(stale)}): run inv approve --name {name}"
+            )
         if allowed_signers is not None:
             problem = signature.verify_signature(path, allowed_signers)
             if problem:
@@ -132,7 +136,7 @@ def document_for(name: str, root: Path = checkout.ROOT, *, site: dict[str, Any] 
     if site is None:
         site = schema.compile_site(site_path) if site_path.exists() else {}
     names = files.covered(folder)
-    problems = files.problems_with(folder, names)
+    problems = files.problems_with(folder, names, site.get("path", ""))
     if name == SITE or not is_name(name):
         problems.append(f"{name!r} is no name that a request can have: [a-z][a-z0-9_]{{0,63}}, and not {SITE!r}")
     compiled: dict[str, Any] = {}
@@ -143,7 +147,9 @@ def document_for(name: str, root: Path = checkout.ROOT, *, site: dict[str, Any] 
     if problems:
         raise schema.Problems(folder, problems)
     hashes = files.digests(folder, names)
-    content = hashlib.sha256("".join(f"{digest} {file}\n" for file, digest in hashes.items()).encode("utf-8", "surrogateescape"))
+    content = hashlib.sha256(
+        "".join(f"{digest} {file}\n" for file, digest in hashes.items()).encode("utf-8", "surrogateescape")
+    )
     return {"format": approval.FORMAT, "command": name, **compiled, "content": content.hexdigest(), "files": hashes}
 
 
@@ -172,7 +178,10 @@ def _encoded(document: dict[str, Any]) -> str:
     for key, value in document.items():
         if isinstance(value, (dict, list)) and value:
             pairs = value.items() if isinstance(value, dict) else ((None, item) for item in value)
-            inner = ",\n".join("    " + (f"{json.dumps(name)}: " if name is not None else "") + json.dumps(item) for name, item in pairs)
+            inner = ",\n".join(
+                "    " + (f"{json.dumps(name)}: " if name is not None else "") + json.dumps(item)
+                for name, item in pairs
+            )
             opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
             lines.append(f"  {json.dumps(key)}: {opening}\n{inner}\n  {closing}")
         else:
@@ -183,7 +192,10 @@ def _encoded(document: dict[str, Any]) -> str:
 def _plain_words(name: str, document: dict[str, Any]) -> list[str]:
     if name != SITE:
         return [*describe(name, document), f"  files: {', '.join(document['files'])}"]
-    lines = ["site: what is true for every command", f"  programs are found in: {document.get('path', 'the usual places')}"]
+    lines = [
+        "site: what is true for every command",
+        f"  programs are found in: {document.get('path', 'the usual places')}",
+    ]
     timeout_s = document.get("timeout")
     lines.append(f"  time: {f'no command may take more than {timeout_s} s' if timeout_s else 'no limit'}")
     return lines + [f"  environment: {variable}={value}" for variable, value in document["environment"].items()]

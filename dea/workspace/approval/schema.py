@@ -6,7 +6,9 @@ Everything that is wrong is found at once. The keys are described in docs/refere
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,9 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}", re.ASCII)
 # What the dispatcher itself says, and may not be said otherwise.
 _FIXED = frozenset({"HOME", "USER", "LOGNAME", "SHELL", "PATH"})
 # What makes a program load or run something: a client's secret must not get there.
-_STEERING = re.compile(r"LD_.*|PYTHON.*|PERL.*|RUBY.*|NODE_.*|JAVA_.*|BASH.*|GIT_.*|DEA_.*|LC_.*|LANG|ENV|IFS|PS[0-9]|SHELLOPTS|TMPDIR")
+_STEERING = re.compile(
+    r"LD_.*|PYTHON.*|PERL.*|RUBY.*|NODE_.*|JAVA_.*|BASH.*|GIT_.*|DEA_.*|LC_.*|LANG|ENV|IFS|PS[0-9]|SHELLOPTS|TMPDIR"
+)
 
 
 class Problems(WorkspaceError):
@@ -101,10 +105,16 @@ def compile_site(path: Path) -> dict[str, Any]:
     compiled: dict[str, Any] = {}
     if "path" in described:
         folders = described["path"].split(":") if isinstance(described["path"], str) else described["path"]
-        if isinstance(folders, list) and folders and all(_is_folder(folder) and ":" not in folder for folder in folders):
+        if (
+            isinstance(folders, list)
+            and folders
+            and all(_is_folder(folder) and ":" not in folder for folder in folders)
+        ):
             compiled["path"] = ":".join(folders)
         else:
-            problems.append("path is the absolute folders in which commands find programs, as a list or joined by colons")
+            problems.append(
+                "path is the absolute folders in which commands find programs, as a list or joined by colons"
+            )
     if "timeout" in described:
         compiled["timeout"] = _whole_number("timeout (seconds)", described["timeout"], MAX_TIMEOUT_S, problems)
     compiled["environment"] = _environment(described.get("environment", {}), problems)
@@ -122,7 +132,7 @@ class _Loader(yaml.SafeLoader):
     """YAML without what it does behind a reader's back: a repeated key, of which plain YAML takes the last, is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", node.start_mark)
@@ -142,7 +152,9 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _check_keys(where: str, described: dict[str, Any], known: tuple[str, ...], problems: list[str]) -> None:
-    problems += [f"{where}unknown key {key!r}: the keys are {', '.join(known)}" for key in described if key not in known]
+    problems += [
+        f"{where}unknown key {key!r}: the keys are {', '.join(known)}" for key in described if key not in known
+    ]
 
 
 def _whole_number(what: str, value: Any, most: int, problems: list[str]) -> int | None:
@@ -160,7 +172,9 @@ def _environment(described: Any, problems: list[str]) -> dict[str, str]:
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
             problems.append(f"environment: {name!r} is no name of a variable: [A-Z_][A-Z0-9_]*")
         elif name in _FIXED or name.startswith("DEA_"):
-            problems.append(f"environment: {name} is set by the dispatcher" + (" (use path in site.yaml)" if name == "PATH" else ""))
+            problems.append(
+                f"environment: {name} is set by the dispatcher" + (" (use path in site.yaml)" if name == "PATH" else "")
+            )
         elif not isinstance(value, str):
             problems.append(f"environment: the value of {name} is no text: quote it")
         elif controls_in(value):
@@ -184,7 +198,9 @@ def _arguments(described: dict[str, Any], problems: list[str]) -> Any:
     if arguments is None:
         arguments = {}
     if not isinstance(arguments, dict):
-        problems.append("arguments is a mapping of names to rules, or `any` for a command that takes everything unchecked")
+        problems.append(
+            "arguments is a mapping of names to rules, or `any` for a command that takes everything unchecked"
+        )
         return []
     rules = [_rule(str(name), rule, problems) for name, rule in arguments.items()]
     _check_together(rules, problems)
@@ -198,7 +214,7 @@ def _check_together(rules: list[dict[str, Any]], problems: list[str]) -> None:
         if twin != rule["name"]:
             problems.append(f"{twin} and {rule['name']} differ in - and _ only: a person would mix them up")
     positionals = [rule for rule in rules if rule.get("positional")]
-    for before, after in zip(positionals, positionals[1:], strict=False):
+    for before, after in itertools.pairwise(positionals):
         if before.get("repeat"):
             problems.append(f"{before['name']}: only the last positional argument can be repeated")
         if after.get("required") and not before.get("required"):
@@ -252,7 +268,9 @@ def _check_fitting(kind: str, described: dict[str, Any], found: list[str]) -> No
         if key in described and kind not in kinds:
             found.append(f"{key} does not belong to type {kind}: it is for {', '.join(kinds)}")
     if kind == "boolean":
-        found += [f"{key} does not belong to a flag" for key in ("positional", "repeat", "required") if described.get(key)]
+        found += [
+            f"{key} does not belong to a flag" for key in ("positional", "repeat", "required") if described.get(key)
+        ]
     if "enum" in described:
         found += [
             f"enum names every value, so {key} contradicts it or says nothing"
@@ -271,14 +289,15 @@ def _add_limits(rule: dict[str, Any], kind: str, described: dict[str, Any], foun
             found.append("enum is a list of different values")
         rule["enum"] = texts
     for key in ("minimum", "maximum"):
-        if key in described:
-            limit = described[key]
-            if isinstance(limit, bool) or not isinstance(limit, (int, float) if kind == "number" else int):
-                found.append(f"{key} is {'a number' if kind == 'number' else 'an integer'}, not {limit!r}")
-            elif isinstance(limit, float) and (limit != limit or limit in (float("inf"), float("-inf"))):
-                found.append(f"{key} is a finite number")
-            else:
-                rule[key] = limit
+        limit = described.get(key)
+        if limit is None:
+            continue
+        if isinstance(limit, bool) or not isinstance(limit, (int, float) if kind == "number" else int):
+            found.append(f"{key} is {'a number' if kind == 'number' else 'an integer'}, not {limit!r}")
+        elif not math.isfinite(limit):
+            found.append(f"{key} is a finite number")
+        else:
+            rule[key] = limit
     if "minimum" in rule and "maximum" in rule and rule["minimum"] > rule["maximum"]:
         found.append(f"minimum {rule['minimum']} is more than maximum {rule['maximum']}: no value fits")
     if "maxLength" in described:
@@ -289,6 +308,10 @@ def _add_limits(rule: dict[str, Any], kind: str, described: dict[str, Any], foun
             rule["automaton"] = compile_pattern(described["pattern"])
         except (PatternError, TypeError) as error:
             found.append(f"pattern {described['pattern']!r}: {error}")
+    _add_folders(rule, described, found)
+
+
+def _add_folders(rule: dict[str, Any], described: dict[str, Any], found: list[str]) -> None:
     if "under" in described:
         folders = [described["under"]] if isinstance(described["under"], str) else described["under"]
         if not isinstance(folders, list) or not folders or not all(_is_folder(folder) for folder in folders):
@@ -310,7 +333,9 @@ def _add_secret(rule: dict[str, Any], described: dict[str, Any], found: list[str
     else:
         rule["environment"] = variable
     found += [
-        f"a secret cannot have {key}" for key in ("default", "repeat", "positional", "enum") if described.get(key) is not None
+        f"a secret cannot have {key}"
+        for key in ("default", "repeat", "positional", "enum")
+        if described.get(key) is not None
     ]
 
 
@@ -328,7 +353,7 @@ def _add_default(rule: dict[str, Any], default: Any, found: list[str]) -> None:
 
 def _text_of(kind: str, value: Any, found: list[str]) -> str:
     """Return a YAML value as the text that would be sent for it; YAML's own guesses (yes, 010, 1e3) are no texts."""
-    wanted = {"integer": int, "number": (int, float), "boolean": bool}.get(kind, str)
+    wanted: Any = {"integer": int, "number": (int, float), "boolean": bool}.get(kind, str)
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind != "boolean"):
         found.append(f"{value!r} is no {kind}" + (": quote it" if wanted is str else ""))
         return ""
@@ -342,4 +367,3 @@ def _is_folder(folder: Any) -> bool:
     return (
         isinstance(folder, str) and folder.startswith("/") and ".." not in folder.split("/") and not controls_in(folder)
     )
-

@@ -56,7 +56,11 @@ def verify_signature(path: Path, allowed_signers: Path) -> str | None:
         return "its approval is signed by nobody who may approve"
     options = ["-Y", "verify", "-f", str(allowed_signers), "-I", principal[0], "-n", NAMESPACE, "-s", str(signature)]
     verified = _ssh_keygen(options, content=path.read_bytes())
-    return None if verified.returncode == 0 else "its approval has changed since it was signed, or the signature is for something else"
+    return (
+        None
+        if verified.returncode == 0
+        else "its approval has changed since it was signed, or the signature is for something else"
+    )
 
 
 def _ssh_keygen(arguments: list[str], content: bytes | None) -> subprocess.CompletedProcess[bytes]:
@@ -64,6 +68,8 @@ def _ssh_keygen(arguments: list[str], content: bytes | None) -> subprocess.Compl
     if program is None:
         raise WorkspaceError("ssh-keygen is not there: install OpenSSH's client (8.2 or newer)")
     try:
-        return subprocess.run([program, *arguments], input=content, capture_output=True, timeout=_TIMEOUT_S, check=False)
+        return subprocess.run(
+            [program, *arguments], input=content, capture_output=True, timeout=_TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise WorkspaceError(f"ssh-keygen did not answer within {_TIMEOUT_S} s") from error

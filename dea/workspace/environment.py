@@ -1,0 +1,246 @@
+"""Reads `functions/X/env_vars.yaml`: which environment variables a function has, and their values per environment.
+
+    variables:                      # documents them; optional, a list
+      - name: MAX_AGE_HOURS
+        description: How old trash must be, in hours.
+        required: true              # default: false
+        default: 72                 # used where an environment gives no value
+    environments:                   # values per environment; `default` is the one that is used unless another is asked for
+      default: {MAX_AGE_HOURS: 72}
+      production: {MAX_AGE_HOURS: 168}
+
+Two older forms are read too: a plain mapping of names to values, and one mapping of names to values per environment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dea.workspace.errors import WorkspaceError
+
+FILE_NAME = "env_vars.yaml"
+DEFAULT_ENVIRONMENT = "default"
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSW|PASSPHRASE|CREDENTIAL|(^|_)P?KEY($|_)|PRIVATE", re.IGNORECASE)
+_VARIABLE_KEYS = {"name", "description", "required", "default"}
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One documented variable.
+
+    Attributes:
+        name: Its name.
+        description: What it is for.
+        required: Whether a function cannot run without it.
+        default: Its value where an environment gives none; None if there is none.
+    """
+
+    name: str
+    description: str = ""
+    required: bool = False
+    default: str | None = None
+
+
+@dataclass(frozen=True)
+class EnvironmentFile:
+    """What an `env_vars.yaml` says.
+
+    Attributes:
+        path: The file.
+        variables: The documented variables by name.
+        environments: The values by environment and name.
+    """
+
+    path: Path
+    variables: dict[str, Variable] = field(default_factory=dict)
+    environments: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def resolve(self, environment: str | None, settings: Mapping[str, str], shell: Mapping[str, str]) -> Resolved:
+        """Return the values to run with.
+
+        Args:
+            environment: The environment's name; None for `default`.
+            settings: Values from the command line, which win over everything.
+            shell: The shell's environment, over which the file's values win.
+
+        Raises:
+            WorkspaceError: If the environment is not declared or a required variable has no value.
+        """
+        name = environment or DEFAULT_ENVIRONMENT
+        if name not in self.environments and (environment is not None or self.environments):
+            choices = ", ".join(self.environments) or "(none)"
+            raise WorkspaceError(f"{self.path} declares no environment {name!r}: choose one of {choices}")
+        values = {
+            one.name: one.default
+            for one in self.variables.values()
+            if one.default is not None and one.name not in shell
+        }
+        values.update(self.environments.get(name, {}))
+        values.update(settings)
+        missing = [
+            one.name
+            for one in self.variables.values()
+            if one.required and one.name not in values and one.name not in shell
+        ]
+        if missing:
+            raise WorkspaceError(
+                f"{self.path}: required variables without a value in environment {name!r}: {', '.join(missing)}; "
+                f"give them there or with --set {missing[0]}=VALUE"
+            )
+        replaced = sorted(key for key, value in values.items() if key in shell and shell[key] != value)
+        return Resolved(values, replaced)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The values to run a function with.
+
+    Attributes:
+        values: The values by name.
+        replaced: Names whose value in the shell was another one.
+    """
+
+    values: dict[str, str]
+    replaced: list[str]
+
+
+def shown_value(name: str, value: str) -> str:
+    """Return a value as it may be printed: hidden where the name says that it is a secret.
+
+    >>> shown_value("BUCKET", "dea"), shown_value("API_TOKEN", "x")
+    ('dea', '(hidden)')
+    """
+    return "(hidden)" if _SECRET_NAME.search(name) else value
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, str]:
+    """Read `NAME=VALUE` texts from the command line.
+
+    Raises:
+        WorkspaceError: If one is not of that form.
+
+    >>> parse_settings(["A=1", "B=x=y"])
+    {'A': '1', 'B': 'x=y'}
+    """
+    values = {}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals or not _NAME.fullmatch(name):
+            raise WorkspaceError(f"--set takes NAME=VALUE, not {name if not equals else text!r}")
+        values[name] = value
+    return values
+
+
+def read(path: Path) -> EnvironmentFile:
+    """Read an `env_vars.yaml`.
+
+    Raises:
+        WorkspaceError: If it is missing, is not YAML, or has something in it that it cannot have.
+    """
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise WorkspaceError(
+            f"{path} is missing: it documents the function's environment variables; an empty file means none"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise WorkspaceError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return EnvironmentFile(path)
+    if not isinstance(content, dict):
+        raise WorkspaceError(
+            f"{path} holds a {_kind(content)}: it is a mapping with the keys `variables` and `environments`"
+        )
+    if "variables" in content or "environments" in content:
+        if unknown := sorted(map(str, set(content) - {"variables", "environments"})):
+            raise WorkspaceError(
+                f"{path} has unknown keys: {', '.join(unknown)}; there are `variables` and `environments`"
+            )
+        variables = _variables(path, content.get("variables") or [])
+        environments = content.get("environments") or {}
+    else:
+        variables = {}
+        # The two older forms: values of one environment, or one mapping of values for each.
+        nested = bool(content) and all(isinstance(value, dict) or value is None for value in content.values())
+        environments = content if nested else {DEFAULT_ENVIRONMENT: content}
+    if not isinstance(environments, dict):
+        raise WorkspaceError(
+            f"{path}: `environments` is a {_kind(environments)}: it maps each environment's name to its values"
+        )
+    return EnvironmentFile(
+        path, variables, {str(name): _values(path, str(name), each) for name, each in environments.items()}
+    )
+
+
+def _variables(path: Path, entries: Any) -> dict[str, Variable]:
+    if isinstance(entries, dict):  # by name, as easily written
+        entries = [
+            {"name": name, **(entry or {})} if isinstance(entry, dict | None) else entry
+            for name, entry in entries.items()
+        ]
+    if not isinstance(entries, list):
+        raise WorkspaceError(f"{path}: `variables` is a {_kind(entries)}: it is a list of mappings with a `name`")
+    found = {}
+    for entry in entries:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not _NAME.fullmatch(entry["name"]):
+            raise WorkspaceError(
+                f"{path}: an entry of `variables` has no `name` that an environment variable can have: {entry!r:.80}"
+            )
+        name = entry["name"]
+        if unknown := sorted(map(str, set(entry) - _VARIABLE_KEYS)):
+            raise WorkspaceError(
+                f"{path}: variable {name} has unknown keys: {', '.join(unknown)}; there are {', '.join(sorted(_VARIABLE_KEYS))}"
+            )
+        if not isinstance(entry.get("required", False), bool):
+            raise WorkspaceError(f"{path}: variable {name}: `required` is true or false, not {entry['required']!r:.80}")
+        if name in found:
+            raise WorkspaceError(f"{path}: variable {name} is documented twice")
+        default = entry.get("default")
+        found[name] = Variable(
+            name=name,
+            description=str(entry.get("description", "")),
+            required=entry.get("required", False),
+            default=None if default is None else _text(path, name, default),
+        )
+    return found
+
+
+def _values(path: Path, environment: str, mapping: Any) -> dict[str, str]:
+    if mapping is None:
+        return {}
+    if not isinstance(mapping, dict):
+        raise WorkspaceError(f"{path}: environment {environment!r} is a {_kind(mapping)}: it maps names to values")
+    values = {}
+    for name, value in mapping.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise WorkspaceError(
+                f"{path}: {name!r:.80} in environment {environment!r} cannot be the name of an environment variable"
+            )
+        values[name] = _text(path, name, value)
+    return values
+
+
+def _text(path: Path, name: str, value: Any) -> str:
+    """Return a value as the environment holds it. Booleans become `true` and `false`."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        text = str(value)
+        if "\0" in text:
+            raise WorkspaceError(f"{path}: {name} holds a NUL character, which no environment variable can")
+        return text
+    raise WorkspaceError(
+        f"{path}: {name} is a {_kind(value)}: a value is a string, a number, true or false (quote it to mean the text)"
+    )
+
+
+def _kind(value: Any) -> str:
+    return {"NoneType": "null", "dict": "mapping", "str": "string"}.get(type(value).__name__, type(value).__name__)

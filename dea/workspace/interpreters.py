@@ -1,0 +1,71 @@
+"""Finds the CPython interpreters of this machine, by absolute path.
+
+Standard library only: the noxfile reads it before anything is installed. Version managers' shims are left out: they answer
+to a name and then run whatever version the current folder asks for.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import subprocess
+from pathlib import Path
+
+_NAME = re.compile(r"python3\.\d+", re.ASCII)
+_ASK = "import sys; print(sys.implementation.name, '%d.%d' % sys.version_info[:2], getattr(sys, '_base_executable', sys.executable))"
+
+
+@functools.cache
+def installed() -> dict[str, Path]:
+    """Return the path of one CPython for each minor version (`3.11`) that this machine has, sorted by version.
+
+    It looks at `PATH` and then at pyenv's and uv's versions; the first of a version counts.
+    """
+    found: dict[str, Path] = {}
+    for folder in _folders():
+        for path in sorted(folder.glob("python3.*")):
+            if not _NAME.fullmatch(path.name) or path.name.removeprefix("python") in found:
+                continue
+            if (answer := _ask(path)) is not None:
+                found.setdefault(*answer)
+    return dict(sorted(found.items(), key=lambda item: int(item[0].partition(".")[2])))
+
+
+def at_least(version: str) -> dict[str, Path]:
+    """Return those of `installed` from a minor version (`3.9`) on."""
+    lowest = int(version.partition(".")[2])
+    return {found: path for found, path in installed().items() if int(found.partition(".")[2]) >= lowest}
+
+
+def login_node() -> Path:
+    """Return the interpreter that a forced command names: the system's own where there is one.
+
+    Raises:
+        RuntimeError: If this machine has no CPython 3.9 or newer.
+    """
+    system = Path("/usr/bin/python3")
+    answer = _ask(system)
+    if answer is not None and answer[0] in at_least("3.9"):
+        return system
+    if not at_least("3.9"):
+        raise RuntimeError("no CPython 3.9 or newer on this machine: install python3")
+    return next(iter(at_least("3.9").values()))
+
+
+def _folders() -> list[Path]:
+    on_path = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    data = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
+    managed = [*pyenv.glob("versions/*/bin"), *data.glob("uv/python/*/bin")]
+    return [folder for folder in (*on_path, *sorted(managed)) if folder.is_dir() and folder.name != "shims"]
+
+
+def _ask(path: Path) -> tuple[str, Path] | None:
+    """Return the minor version and the real executable of an interpreter, or None if it is no working CPython."""
+    try:
+        answer = subprocess.run([path, "-I", "-c", _ASK], capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    implementation, version, executable = answer.strip().split(" ", 2)
+    return (version, Path(executable)) if implementation == "cpython" else None

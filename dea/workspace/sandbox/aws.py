@@ -1,0 +1,31 @@
+"""The sandbox's AWS: moto's server on a loopback port, with the SSM parameters that a session reads."""
+
+from __future__ import annotations
+
+import logging
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+HOST = "127.0.0.1"
+
+
+def start() -> str:
+    """Start moto's server in this process, in a thread, and return its URL."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    return f"http://{host}:{port}"
+
+
+def store(endpoint_url: str, region: str, parameters: dict[str, str]) -> str:
+    """Store parameters as SecureStrings under a KMS key made for it; return the key's id."""
+    session = boto3.Session(aws_access_key_id="sandbox", aws_secret_access_key="sandbox", region_name=region)  # noqa: S106
+    kms = session.client("kms", endpoint_url=endpoint_url)
+    key_id = kms.create_key(Description="dea-orchestration sandbox")["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName="alias/dea-orchestration", TargetKeyId=key_id)
+    ssm = session.client("ssm", endpoint_url=endpoint_url)
+    for name, value in parameters.items():
+        ssm.put_parameter(Name=name, Value=value, Type="SecureString", KeyId=key_id)
+    return key_id

@@ -1,0 +1,171 @@
+"""The side of the sandbox that tasks and tests hold: starts its keeper, tells where things are, ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import boto3
+import psutil
+from botocore.config import Config
+
+from dea.raijin import RaijinSession
+from dea.raijin.credentials import DEFAULT_USER_PATH, USER_PATH_VARIABLE
+from dea.workspace.checkout import ROOT
+from dea.workspace.errors import WorkspaceError
+from dea.workspace.sandbox import openssh
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
+
+LoginNodeKind = Literal["openssh", "asyncssh"]
+
+REGION = "ap-southeast-2"
+_END_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A running sandbox.
+
+    Attributes:
+        login_node: What serves SSH.
+        host: The login node's loopback address.
+        port: Its port.
+        user: The account that it logs in: the one that runs this process.
+        user_path: The prefix of the SSM parameters' names.
+        endpoint_url: The AWS endpoint.
+        kms_key_id: The KMS key that the parameters are encrypted with.
+        folder: Where all of it is; removed at the end.
+    """
+
+    login_node: LoginNodeKind
+    host: str
+    port: int
+    user: str
+    user_path: str
+    endpoint_url: str
+    kms_key_id: str
+    folder: Path
+
+    @property
+    def checkout(self) -> Path:
+        """The copy of the checkout that the login node serves."""
+        return self.folder / "checkout"
+
+    @property
+    def home(self) -> Path:
+        """The account's home folder on the login node."""
+        return self.folder / "home"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables that lead an AWS SDK and `dea.raijin` here."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": "sandbox",
+            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            USER_PATH_VARIABLE: self.user_path,
+        }
+
+    def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """Return an environment without any AWS setting but this sandbox's, so that nothing reaches a real account."""
+        kept = {name: value for name, value in base.items() if not name.startswith("AWS_")}
+        # A proxy would be asked for loopback addresses too.
+        return {**kept, **self.variables, "NO_PROXY": "*", "no_proxy": "*"}
+
+    def ssm(self) -> SSMClient:
+        """Return a client of this sandbox's SSM, whatever this process's own AWS settings are."""
+        session = boto3.Session(aws_access_key_id="sandbox", aws_secret_access_key="sandbox", region_name=REGION)  # noqa: S106
+        return session.client("ssm", endpoint_url=self.endpoint_url, config=Config(proxies={}))
+
+    def session(self, **options: Any) -> RaijinSession:
+        """Return a session with this sandbox's login node; the options are those of `RaijinSession`."""
+        return RaijinSession(self.user_path, ssm=self.ssm(), **options)
+
+    def audit(self) -> list[dict[str, Any]]:
+        """Return the audit log's lines so far, oldest first."""
+        lines = []
+        for path in sorted((self.home / ".dea-orchestration" / "audit").glob("*.jsonl")):
+            lines += [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        return lines
+
+
+@contextlib.contextmanager
+def sandbox(
+    login_node: LoginNodeKind | None = None, *, user_path: str = DEFAULT_USER_PATH, root: Path = ROOT
+) -> Iterator[Sandbox]:
+    """Run a sandbox while the context is open.
+
+    Args:
+        login_node: What serves SSH; None for OpenSSH's sshd where this machine can run it, else asyncssh.
+        user_path: The prefix of the SSM parameters' names.
+        root: The checkout whose dispatcher and commands are served, as a copy.
+
+    Raises:
+        WorkspaceError: If it cannot be started; the message says why.
+    """
+    kind: LoginNodeKind = login_node or ("asyncssh" if openssh.unusable() else "openssh")
+    if kind == "openssh" and (reason := openssh.unusable()):
+        raise WorkspaceError(f"OpenSSH's sshd cannot serve as the login node: {reason}")
+    settings = {"login_node": kind, "user_path": user_path, "root": str(root)}
+    # A process of its own, in a session of its own: Ctrl-C on the terminal does not reach it, and it sees this end of the
+    # pipe close however this process ends.
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "dea.workspace.sandbox.keeper", json.dumps(settings)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert keeper.stdin is not None and keeper.stdout is not None and keeper.stderr is not None  # noqa: S101
+    folder: Path | None = None
+    try:
+        answer = _first_line(keeper, keeper.stdout, keeper.stderr)
+        folder = Path(answer.pop("folder"))
+        yield Sandbox(**answer, login_node=kind, user_path=user_path, folder=folder)
+    finally:
+        _end(keeper, folder)
+
+
+def _first_line(keeper: subprocess.Popen[str], stdout: IO[str], stderr: IO[str]) -> dict[str, Any]:
+    line = stdout.readline()
+    if not line:
+        keeper.wait()
+        said = stderr.read().strip().splitlines()
+        raise WorkspaceError(f"the sandbox could not be started: {said[-1] if said else f'status {keeper.returncode}'}")
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def _end(keeper: subprocess.Popen[str], folder: Path | None) -> None:
+    """Let the keeper clean up; do it in its place if it cannot."""
+    assert keeper.stdin is not None and keeper.stdout is not None and keeper.stderr is not None  # noqa: S101
+    with contextlib.suppress(OSError):
+        keeper.stdin.close()
+    try:
+        keeper.wait(_END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        keeping = psutil.Process(keeper.pid)
+        for process in (*keeping.children(recursive=True), keeping):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        keeper.wait()
+    keeper.stdout.close()
+    keeper.stderr.close()
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,68 @@
+"""Makes new functions and commands from templates: `inv new`."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from dea.workspace import checkout
+from dea.workspace.errors import WorkspaceError
+from dea.workspace.interface import console
+
+# For each kind: where each template goes, `{name}` being the new name.
+_FUNCTION_FILES = {
+    "module.py": "functions/{name}/{name}.py",
+    "requirements.txt": "functions/{name}/requirements.txt",
+    "env_vars.yaml": "functions/{name}/env_vars.yaml",
+    "test.py": "functions/{name}/tests/test_{name}.py",
+}
+_FILES = {
+    "raijin": _FUNCTION_FILES,
+    "base": _FUNCTION_FILES,
+    "command": {
+        "run": "raijin_scripts/{name}/run",
+        "command.yaml": "raijin_scripts/{name}/command.yaml",
+        "test.py": "tests/raijin_scripts/test_{name}.py",
+    },
+}
+
+
+def make(name: str, kind: str, root: Path = checkout.ROOT) -> list[Path]:
+    """Make a function or a command with a passing test; print what to do next.
+
+    Args:
+        name: Its name.
+        kind: `raijin` (a function that talks to the login node), `base` (one that does not) or `command`.
+        root: The checkout.
+
+    Returns:
+        The files made.
+
+    Raises:
+        WorkspaceError: If the name or the kind cannot be, or if any of the files is there already; then nothing is made.
+    """
+    if kind not in _FILES:
+        raise WorkspaceError(f"--kind {kind!r} is not known: choose one of {', '.join(_FILES)}")
+    checkout.check_new_name(name)
+    targets = {template: root / target.format(name=name) for template, target in _FILES[kind].items()}
+    # Whatever is in a folder of that name, even half a function, is somebody's.
+    taken = [path for path in targets.values() if path.exists()]
+    taken += [path.parent for path in targets.values() if path.parent.name == name and path.parent.exists()]
+    if taken:
+        raise WorkspaceError(f"{taken[0].relative_to(root)} is there already: choose another name, or remove it first")
+    values = {"name": name, "class_name": "".join(word.capitalize() for word in name.split("_"))}
+    for template, path in targets.items():
+        text = (resources.files("dea.workspace") / "templates" / kind / f"{template}.txt").read_text("utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(Template(text).substitute(values), "utf-8")
+        if template == "run":
+            path.chmod(0o755)
+        console.print(f"made {path.relative_to(root)}", markup=False)
+    if kind == "command":
+        console.print(f"next: try it with inv remote --name {name}", markup=False)
+    else:
+        console.print(
+            f'next: try it with inv run-lambda --name {name}, test it with nox -s "tests({name})"', markup=False
+        )
+    return list(targets.values())

@@ -1,0 +1,43 @@
+"""Fixtures that all tests share, and what keeps them honest: no user's keys or clouds, real parts required in CI."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# dea.remote's tests run with nothing installed but pytest: there the sandbox and what it needs are not to be had.
+collect_ignore = [] if importlib.util.find_spec("paramiko") else ["end_to_end", "raijin", "lambdas", "workspace"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hide the user's home folder, SSH agent and AWS settings, so that no test can depend on them or touch them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("AWS_", "DEA_", "SSH_"))]:
+            patch.delenv(name)
+        # uv's and the packages' caches are no settings; a cold one for every run would only cost time.
+        cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+        data = os.environ.get("XDG_DATA_HOME", str(Path.home() / ".local" / "share"))
+        pyenv = os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))
+        for name, value in (("XDG_CACHE_HOME", cache), ("XDG_DATA_HOME", data), ("PYENV_ROOT", pyenv)):
+            patch.setenv(name, value)
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("AWS_CONFIG_FILE", os.devnull)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield
+
+
+def require(missing: str | None) -> None:
+    """Skip the running test because a real part is missing, with the line that says what to install; fail in CI."""
+    if missing is None:
+        return
+    if os.environ.get("CI"):
+        pytest.fail(f"a real part is missing, which CI must have: {missing}")
+    pytest.skip(missing)
