@@ -127,7 +127,16 @@ def test_the_surroundings_are_made_from_nothing(session: RaijinSession, box: San
     shown = json.loads(session.exec_command("probe show").stdout)
     environment = shown["environment"]
     # Python adds LC_CTYPE to its own environment (PEP 538)
-    assert set(environment) - {"LC_CTYPE"} == {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "DEA_COMMAND"}
+    assert set(environment) - {"LC_CTYPE"} == {
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "LANG",
+        "DEA_COMMAND",
+        "DEA_PREFIX",
+    }
     assert (environment["HOME"], environment["DEA_COMMAND"]) == (str(box.home), "probe")
     assert shown["folder"] == str(box.checkout / "raijin_scripts" / "probe")
     assert shown["stdin"] == ""
@@ -157,6 +166,7 @@ def test_output_is_logged_as_it_should_be_seen(box: Sandbox, caplog: pytest.LogC
 
 def test_the_audit_log_has_what_was_asked_and_how_it_ended(session: RaijinSession, box: Sandbox) -> None:
     session.exec_command("probe exit_with 3")
-    received, ended = [line for line in box.audit() if line["event"] in ("received", "ended")][-2:]
+    received, started, ended = box.audit()[-3:]
     assert (received["request"], received["key"], received["client"]) == ("probe exit_with 3", "sandbox", "127.0.0.1")
-    assert (ended["command"], ended["arguments"], ended["status"]) == ("probe", ["exit_with", "3"], 3)
+    assert (started["command"], started["arguments"]) == ("probe", ["exit_with", "3"])
+    assert (ended["command"], ended["status"]) == ("probe", 3)
