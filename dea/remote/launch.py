@@ -47,7 +47,19 @@ def launch(program: str, arguments: "tuple[str, ...]", environment: "dict[str, s
     os.umask(UMASK)
     os.chdir(os.path.dirname(program))
     _close_descriptors()
-    pid = os.posix_spawn(
+    group = 0
+    early = []
+
+    def forward(signum: int, _frame: object) -> None:
+        # Its own group does not get the terminal's Ctrl-C.
+        if group:
+            _signal_group(group, signum)
+        else:
+            early.append(signum)
+
+    for signum in _FORWARDED:
+        _signal.signal(signum, forward)
+    group = os.posix_spawn(
         program,
         [program, *arguments],
         environment,
@@ -56,18 +68,17 @@ def launch(program: str, arguments: "tuple[str, ...]", environment: "dict[str, s
         setsigmask=[],
         setsigdef=_RESET,
     )
-
-    def forward(signum: int, _frame: object) -> None:
-        # Its own group does not get the terminal's Ctrl-C.
-        try:
-            os.killpg(pid, signum)
-        except ProcessLookupError:
-            pass  # it has just ended; waitpid below says how
-
-    for signum in _FORWARDED:
-        _signal.signal(signum, forward)
-    _, status = os.waitpid(pid, 0)
+    for signum in early:
+        _signal_group(group, signum)
+    _, status = os.waitpid(group, 0)
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _signal_group(group: int, signum: int) -> None:
+    try:
+        os.killpg(group, signum)
+    except ProcessLookupError:
+        pass  # it has just ended
 
 
 def _close_descriptors() -> None:
