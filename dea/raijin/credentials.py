@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, NoReturn
 
 import boto3
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 USER_PATH_VARIABLE = "DEA_RAIJIN_USER_PATH"
 DEFAULT_USER_PATH = "orchestrator.raijin.users.default"
 SSH_PORT = 22
+
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "ExpiredTokenException", "UnrecognizedClientException"})
 
 # A Lambda function has minutes, not hours: no single try may take them all.
 _SSM_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
@@ -248,17 +251,12 @@ def _get_parameters(names: list[str], ssm: SSMClient | None) -> dict[str, str]:
 
 
 def _raise_client_error(error: ClientError, names: list[str]) -> NoReturn:
-    said = error.response.get("Error", {})
-    code = said.get("Code", "")
-    if code in {
-        "AccessDeniedException",
-        "AccessDenied",
-        "UnrecognizedClientException",
-        "ExpiredTokenException",
-    } or code.startswith("KMS"):
+    code = error.response.get("Error", {}).get("Code", "")
+    forbidden = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == HTTPStatus.FORBIDDEN
+    if code in _DENIED or code.startswith("KMS") or forbidden:
         raise ParameterAccessDenied(
-            f"reading {', '.join(names)} was denied ({code}: {said.get('Message', '')}): the role needs ssm:GetParameters on these "
-            "parameters and kms:Decrypt on their key",
+            f"reading {', '.join(names)} was denied: the role needs ssm:GetParameters on these parameters and kms:Decrypt on their "
+            f"key ({' '.join(str(error).split())})",
             *names,
         ) from error
     raise ParameterStoreUnavailable(f"SSM Parameter Store refused the request: {error}", *names) from error

@@ -134,7 +134,30 @@ def launch(
     """
     os.umask(UMASK)
     os.chdir(os.path.dirname(program))
-    pid = os.posix_spawn(
+    group = 0
+    early: "list[int]" = []
+    deadline: "float | None" = None
+
+    def forward(signum: int, _frame: object) -> None:
+        # Its own group does not get the terminal's Ctrl-C.
+        if group:
+            _signal_group(group, signum)
+        else:
+            early.append(signum)
+
+    def expire(_signum: int, _frame: object) -> None:
+        nonlocal deadline
+        if deadline is None:
+            deadline = time.monotonic() + GRACE_S
+            _signal_group(group, _signal.SIGTERM)
+            _signal_group(group, _signal.SIGCONT)  # a stopped process could not even receive it
+            _signal.setitimer(_signal.ITIMER_REAL, GRACE_S)
+        else:
+            _signal_group(group, _signal.SIGKILL)
+
+    for signum in _FORWARDED:
+        _signal.signal(signum, forward)
+    pid = group = os.posix_spawn(
         program,
         [program, *arguments],
         environment,
@@ -143,23 +166,8 @@ def launch(
         setsigmask=[],
         setsigdef=_RESET,
     )
-    deadline: "float | None" = None
-
-    def forward(signum: int, _frame: object) -> None:
-        _signal_group(pid, signum)  # its own group does not get the terminal's Ctrl-C
-
-    def expire(_signum: int, _frame: object) -> None:
-        nonlocal deadline
-        if deadline is None:
-            deadline = time.monotonic() + GRACE_S
-            _signal_group(pid, _signal.SIGTERM)
-            _signal_group(pid, _signal.SIGCONT)  # a stopped process could not even receive it
-            _signal.setitimer(_signal.ITIMER_REAL, GRACE_S)
-        else:
-            _signal_group(pid, _signal.SIGKILL)
-
-    for signum in _FORWARDED:
-        _signal.signal(signum, forward)
+    for signum in early:
+        _signal_group(group, signum)
     if timeout_s is not None:
         _signal.signal(_signal.SIGALRM, expire)
         _signal.setitimer(_signal.ITIMER_REAL, timeout_s)
@@ -168,13 +176,13 @@ def launch(
     _signal.setitimer(_signal.ITIMER_REAL, 0)
     _, status = os.waitpid(pid, 0)
     if deadline is not None:
-        _end_group(pid, deadline)
+        _end_group(group, deadline)
     signaled = os.WIFSIGNALED(status)
     return Ended(
         128 + os.WTERMSIG(status) if signaled else os.WEXITSTATUS(status),
         signaled=signaled,
         timed_out=deadline is not None,
-        children=_count_group(pid),
+        children=_count_group(group),
     )
 
 

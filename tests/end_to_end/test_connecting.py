@@ -180,7 +180,7 @@ def test_a_parameter_store_that_does_not_answer_is_retryable(free_port: int) -> 
 
 def test_get_ssm_parameter(box: Sandbox) -> None:
     assert get_ssm_parameter(f"{box.user_path}.user", ssm=box.ssm()) == box.user
-    with pytest.raises(MissingParameter, match="no.such"):
+    with pytest.raises(MissingParameter, match=r"no\.such"):
         get_ssm_parameter("no.such", ssm=box.ssm())
 
 

@@ -1,0 +1,112 @@
+"""A checkout of its own behind a forced command. It needs nothing but the standard library, so it writes approvals itself."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ECHO = """#!/bin/sh
+printf '%s|' "$@"
+"""
+
+
+class Gate:
+    """A checkout of its own behind a forced command."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.home.mkdir()
+        self.checkout = folder / "checkout"
+        self.scripts = self.checkout / "raijin_scripts"
+        self.scripts.mkdir(parents=True)
+        # A copy, so that the checkout is the one with the test's commands.
+        shutil.copytree(
+            ROOT / "dea" / "remote", self.checkout / "dea" / "remote", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        self.program = (sys.executable, "-I", "-S", str(self.checkout / "dea" / "remote" / "__main__.py"))
+        self.options = ("--key", "test", "--home", str(self.home))
+        self.state = self.home / ".dea-orchestration"
+        self.add("echo_args", ECHO)
+
+    def add(self, name, script, mode=0o755, approve=True, **document):
+        """Add a command; approve it unless told otherwise, for any arguments unless told otherwise."""
+        run = self.scripts / name / "run"
+        run.parent.mkdir()
+        run.write_text(script)
+        run.chmod(mode)
+        if approve:
+            self.approve(name, **document)
+        return run
+
+    def approve(self, name, **document):
+        """Write what `inv approve` writes."""
+        folder = self.scripts / name
+        covered = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "approved.json"]
+        document = {
+            "format": 1,
+            "command": name,
+            "summary": "For a test.",
+            "arguments": "any",
+            "schema": "0" * 64,
+            "content": "c" * 64,
+            "files": {
+                path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in covered
+            },
+            **document,
+        }
+        approved = folder / "approved.json"
+        approved.write_text(json.dumps(document))
+        approved.chmod(0o644)
+        return approved
+
+    def describe_site(self, **document):
+        """Write a `site.yaml` and its approval."""
+        site = self.scripts / "site.yaml"
+        site.write_text("# for a test\n")
+        digest = hashlib.sha256(site.read_bytes()).hexdigest()
+        document = {"format": 1, "site": "site", "environment": {}, "files": {"site.yaml": digest}, **document}
+        (self.scripts / "site.approved.json").write_text(json.dumps(document))
+
+    def __call__(self, request, *options, **settings):
+        """Send a request through the gate."""
+        return self.start(
+            *(options or self.options), env=self.environment(request, settings.pop("env", {})), **settings
+        )
+
+    def environment(self, request, more=()):
+        """Return the environment that sshd would start the dispatcher with, for a request."""
+        environment = {"PATH": os.environ["PATH"], **dict(more)}
+        if request is not None:
+            environment["SSH_ORIGINAL_COMMAND"] = request
+        return environment
+
+    def start(self, *arguments, **settings):
+        """Start the dispatcher with these arguments."""
+        settings = {"capture_output": True, "text": True, "timeout": 30, **settings}
+        return subprocess.run([*self.program, *arguments], check=False, **settings)
+
+    def popen(self, request, **settings):
+        """Start the dispatcher for a request and do not wait for its end."""
+        return subprocess.Popen([*self.program, *self.options], env=self.environment(request), **settings)
+
+    def logs(self):
+        """Return the audit log's files."""
+        return sorted((self.state / "audit").glob("*.jsonl"))
+
+    def audit(self):
+        """Return the audit log's lines."""
+        return [json.loads(line) for path in self.logs() for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def gate(tmp_path):
+    former = os.umask(0o022)  # what others can write is refused, which many a developer's umask would make of it
+    yield Gate(tmp_path)
+    os.umask(former)
