@@ -160,7 +160,8 @@ def _load(path: str, remedy: str) -> "dict[str, Any]":
         text = content.decode("utf-8")
         value, end = make_scanner(_Hooks)(text, 0)  # type: ignore[arg-type]  # typeshed knows a class, C takes what has its attributes
         sound = isinstance(value, dict) and not text[end:].strip() and isinstance(value.get("files"), dict)
-    except (ValueError, StopIteration, RecursionError):
+    except (ValueError, StopIteration, RecursionError, SystemError):
+        # SystemError: the C half looks for the Python half's JSONDecodeError, which nobody has imported.
         sound = False
     if not sound:
         raise Unapproved(f"{shown_path} is not what inv approve writes: run {remedy}")

@@ -171,7 +171,8 @@ def recordable(site: Site, raw: bytes, request: "Request | None") -> str:
     text = raw[:_MAX_RECORDED_BYTES].decode("utf-8", "backslashreplace")
     if request is None:
         # There are no words to go by: hide it all if it names, whatever the quoting, a command that takes a secret.
-        plain = "".join(char if char.isalnum() or char == "_" else " " for char in text)
+        unquoted = "".join(char for char in text if char not in "'\"\\")
+        plain = "".join(char if char.isalnum() or char == "_" else " " for char in f"{text} {unquoted}")
         names = [word for word in plain.split() if _may_take_secret(site, word)]
         return f"{HIDDEN} (it names {names[0]}, which may take a secret)" if names else text
     if not request.arguments or not _may_take_secret(site, request.name):

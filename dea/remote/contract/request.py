@@ -230,7 +230,7 @@ def _options(words: "list[str]") -> "tuple[str | None, str | None, bool, int]":
         else:
             raise Refusal(
                 USAGE,
-                f"unknown or misplaced option {shown(words[position - 1])}: before the name there can be --run-id ID, or"
+                f"unknown or misplaced option {shown(option)}: before the name there can be --run-id ID, or"
                 " one of --list --describe --explain --version, with --json",
                 run_id=run_id,
             )

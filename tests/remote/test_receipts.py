@@ -1,0 +1,99 @@
+"""The receipt that ends a run with a run id: what it says of each way to end."""
+
+import os
+
+import pytest
+
+from dea.remote.contract import take_receipt
+
+
+def receipt_of(gate, request, **settings):
+    done = gate(f"--run-id run-0001 {request}", text=False, **settings)
+    rest, receipt = take_receipt(done.stderr, "run-0001")
+    assert receipt is not None
+    assert receipt.status == done.returncode
+    return rest.decode(), receipt
+
+
+@pytest.mark.parametrize(
+    ("script", "document", "outcome", "status"),
+    [
+        ("exit 0", {}, "exited", 0),
+        ("exit 127", {}, "exited", 127),
+        ("exit 126", {}, "exited", 126),
+        ("exit 137", {}, "exited", 137),
+        ("kill -9 $$", {}, "signaled", 137),
+        ("exec sleep 600", {"timeout": 1}, "timed_out", 124),
+    ],
+)
+def test_a_run_that_ended(gate, script, document, outcome, status):
+    gate.add("ends", f"#!/bin/sh\necho said >&2\n{script}\n", **document)
+    rest, receipt = receipt_of(gate, "ends")
+    assert rest.splitlines()[0] == "said"
+    assert (receipt.outcome, receipt.status) == (outcome, status)
+    assert receipt.received <= receipt.started <= receipt.ended
+    assert receipt.children == 0
+    # stdout and stderr went straight to the client: nobody counted them.
+    assert (receipt.stdout_bytes, receipt.stderr_bytes) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("request_text", "status"), [("nope", 127), ("echo_args; id", 126), ("aged", 2), ("''", 2), ("X", 127)]
+)
+def test_a_request_that_did_not_run(gate, request_text, status):
+    gate.add("aged", "#!/bin/sh\n", arguments=[{"name": "age", "type": "integer", "required": True}])
+    if ";" in request_text:
+        # What cannot be split has no run id that could be believed.
+        assert b"\x1e" not in gate(f"--run-id run-0001 {request_text}", text=False).stderr
+        return
+    rest, receipt = receipt_of(gate, request_text)
+    assert rest.startswith("dea-remote: ")
+    assert (receipt.outcome, receipt.status, receipt.started, receipt.ended) == ("refused", status, None, None)
+
+
+def test_a_command_that_cannot_be_started_was_refused(gate):
+    gate.add("bad", "#!/nonexistent/sh\n")
+    assert receipt_of(gate, "bad")[1].outcome == "refused"
+    assert [line["event"] for line in gate.audit()] == ["received", "started", "refused"]
+
+
+def test_a_receipt_carries_the_head_of_the_audit_chain(gate):
+    import hashlib
+
+    _, receipt = receipt_of(gate, "echo_args a")
+    (log,) = gate.logs()
+    last = log.read_bytes().splitlines()[-1]
+    assert receipt.audit == f"{log.stem}:3:{hashlib.sha256(last).hexdigest()}"
+    assert log.stem.startswith(os.uname().nodename)
+
+
+def test_the_run_id_reaches_the_command(gate):
+    gate.add("show", '#!/bin/sh\necho "${DEA_RUN_ID-none}"\n')
+    assert gate("--run-id run-0001 show").stdout == "run-0001\n"
+    assert gate("show").stdout == "none\n"
+
+
+def test_without_a_run_id_there_is_no_receipt(gate):
+    assert gate("echo_args a").stderr == ""
+
+
+@pytest.mark.parametrize("run_id", ["short", "x" * 129, "../../../x", "a b c d e", "", "é" * 8])
+def test_what_is_no_run_id_is_refused(gate, run_id):
+    done = gate(f"--run-id '{run_id}' echo_args a")
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert "is no run id" in done.stderr
+
+
+def test_a_run_id_can_begin_with_a_hyphen(gate):
+    assert gate("--run-id --------a echo_args a").stdout == "a|"
+    assert gate("--run-id=--------a echo_args a").stdout == "a|"
+
+
+def test_a_client_that_is_gone_does_not_keep_the_end_from_being_recorded(gate):
+    gate.add("loud", "#!/bin/sh\ncat /dev/zero | head -c 1000000; exit 3\n")
+    read, write = os.pipe()
+    os.close(read)
+    process = gate.popen("--run-id run-0001 loud", stdout=write, stderr=write)
+    os.close(write)
+    assert process.wait(20) == 3
+    assert [line["event"] for line in gate.audit()] == ["received", "started", "ended"]
