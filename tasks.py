@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from dea.workspace.interface import print_json, task
@@ -37,13 +38,14 @@ def approve(context: Any, name: str = "", sign: str = "", check: bool = False, a
     help={
         "name": "The new function's or command's name: [a-z][a-z0-9_]{0,63}.",
         "kind": "raijin: a function that talks to the login node; base: one that does not; command: an entry of raijin_scripts.",
+        "from": "With --kind command: a script of the old kind, or a folder that has one as run, to draft it from.",
     }
 )
-def new(context: Any, name: str, kind: str = "raijin") -> None:
+def new(context: Any, name: str, kind: str = "raijin", from_: str = "") -> None:
     """Make a new function or command, complete with a passing test."""
     from dea.workspace import scaffold
 
-    scaffold.make(name, kind)
+    scaffold.make(name, kind, old=Path(from_) if from_ else None)
 
 
 @task(help={"name": "The function's name, or all."})
