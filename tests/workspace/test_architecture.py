@@ -119,7 +119,7 @@ class Index(http.server.BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     @staticmethod
     def wheel(name: str) -> bytes:
