@@ -27,6 +27,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "benchmark_table",
     "markdown_docstrings",
     "task_reference",
 ]
