@@ -1,7 +1,7 @@
-"""What a call costs: a cold one, a second one in the same session, and one in a new session, against the predecessor's way.
+"""What a call costs: cold, second in the same session, first of a new session; against the predecessor's way.
 
-Both sides talk to the same sandbox, by turns within one run; each round is a fresh process for each side. It measures the
-session alone: not Lambda's own cold start, and no network but loopback.
+Both sides talk to the same sandbox, by turns within one run; each round is a fresh process for each side. It measures
+the session alone: not Lambda's own cold start, and no network but loopback.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A minimal re-enactment of the predecessor's session: three SSM requests and a new connection for each call.
 
-It is what is measured against, never what is used. Two things are kinder than it was, so that the same login node can serve
-both sides: it reads Ed25519 keys, and it makes one SSM client for the process.
+It is what is measured against, never what is used. Two things are kinder than it was, so that the same login node can
+serve both sides: it reads Ed25519 keys, and it makes one SSM client for the process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One fresh process of the benchmark: imports one side, times its calls, prints the seconds as JSON.
 
-It is started by the benchmark itself, with the sandbox's environment. Imports are not timed: both sides use the same two
-libraries, boto3 and paramiko.
+It is started by the benchmark itself, with the sandbox's environment. Imports are not timed: both sides use the same
+two libraries, boto3 and paramiko.
 """
 
 from __future__ import annotations

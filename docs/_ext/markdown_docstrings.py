@@ -1,7 +1,7 @@
 """Shows docstrings as this project writes them, where reStructuredText or napoleon would read something else into them.
 
-An indented block that a blank line sets apart is code or a drawing, as in Markdown. A constant's docstring is prose from its
-first word on: napoleon would take what stands before a colon for a type.
+An indented block that a blank line sets apart is code or a drawing, as in Markdown. A constant's docstring is prose
+from its first word on: napoleon would take what stands before a colon for a type.
 """
 
 from __future__ import annotations
