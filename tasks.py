@@ -67,12 +67,12 @@ def install(context: Any, name: str) -> None:
     },
 )
 def run_lambda(
-    context: Any, name: str, environment: str | None = None, event: str = "{}", set: Any = (), target: str = "sandbox"
+    context: Any, name: str, environment: str | None = None, event: str = "{}", set: Any = None, target: str = "sandbox"
 ) -> int:
     """Run a function once; print its log, and its result as JSON."""
     from dea.workspace import run_lambda
 
-    return run_lambda.run(name, environment_name=environment, event=event, settings=set, target=target)
+    return run_lambda.run(name, environment_name=environment, event=event, settings=set or (), target=target)
 
 
 @task(help={"name": "The command's name.", "args": "Its arguments, quoted as for a shell: --args \"--days 3 'a b'\"."})

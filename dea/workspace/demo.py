@@ -5,7 +5,6 @@ It shows each leg with its time. Run as a program: `python -m dea.workspace.demo
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import os
@@ -19,7 +18,7 @@ from dea.raijin import RaijinError
 from dea.workspace import checkout
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.interface import starting
-from dea.workspace.invocation import Context
+from dea.workspace.invocation import Context, import_function
 from dea.workspace.sandbox import Sandbox, sandbox
 
 FUNCTION = "example"
@@ -59,7 +58,7 @@ def _show(box: Sandbox, start_s: float) -> None:
     os.environ.update(box.environment({"PATH": os.defpath, "HOME": str(box.home), "DEA_LOG_LEVEL": "DEBUG"}))
     record = _Record()
     logging.getLogger().addHandler(record)
-    module = _import(checkout.function(FUNCTION))
+    module = import_function(checkout.function(FUNCTION).source, FUNCTION)
     begin = time.monotonic()
     result = module.handler(EVENT, Context(FUNCTION, 60))
     handler_s = time.monotonic() - begin
@@ -92,14 +91,6 @@ def _show(box: Sandbox, start_s: float) -> None:
 
 def _row(label: str, value: str) -> None:
     _out.print(f"{label:<9}{value}", markup=False)
-
-
-def _import(function: checkout.Function) -> Any:
-    spec = importlib.util.spec_from_file_location(function.name, function.source)
-    assert spec is not None and spec.loader is not None  # noqa: S101 - a .py file has both
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 if __name__ == "__main__":

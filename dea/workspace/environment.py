@@ -169,7 +169,7 @@ def read(path: Path) -> EnvironmentFile:
     else:
         variables = {}
         # The two older forms: values of one environment, or one mapping of values for each.
-        nested = bool(content) and all(isinstance(value, dict) or value is None for value in content.values())
+        nested = all(isinstance(value, dict | None) for value in content.values()) and any(content.values())
         environments = content if nested else {DEFAULT_ENVIRONMENT: content}
     if not isinstance(environments, dict):
         raise WorkspaceError(

@@ -16,6 +16,7 @@ import traceback
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from dea.workspace.checkout import Function
@@ -92,7 +93,8 @@ def invoke(function: Function, event: Any, environment: dict[str, str], timeout_
 def _main(descriptor: int) -> None:
     request = json.load(sys.stdin)
     try:
-        result = _handle(Path(request["source"]), request["function"], request["event"], request["timeout_s"])
+        module = import_function(Path(request["source"]), request["function"])
+        result = module.handler(request["event"], Context(request["function"], request["timeout_s"]))
         answer = json.dumps({"result": result})
     except BaseException as error:  # noqa: BLE001 - as Lambda's runtime does: whatever it is, it becomes the answer
         frames = traceback.format_list(traceback.extract_tb(error.__traceback__)[2:])
@@ -101,14 +103,15 @@ def _main(descriptor: int) -> None:
         answers.write(answer)
 
 
-def _handle(source: Path, name: str, event: Any, timeout_s: float) -> Any:
+def import_function(source: Path, name: str) -> ModuleType:
+    """Import a function's module from its file, with its folder on the path, as Lambda does."""
     sys.path.insert(0, str(source.parent))
     spec = importlib.util.spec_from_file_location(name, source)
     assert spec is not None and spec.loader is not None  # noqa: S101 - a .py file has both
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
-    return module.handler(event, Context(name, timeout_s))
+    return module
 
 
 if __name__ == "__main__":

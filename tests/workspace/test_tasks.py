@@ -1,0 +1,140 @@
+"""The tasks as a person calls them: their menu, their output, their status, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+BIN = Path(sys.executable).parent
+
+
+def inv(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run inv in the checkout."""
+    return subprocess.run(
+        [BIN / "inv", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120, **settings
+    )  # type: ignore[call-overload, no-any-return]
+
+
+def test_the_menu_says_what_each_task_is_for() -> None:
+    listed = json.loads(inv("--list", "--list-format=json").stdout)["tasks"]
+    assert {"new", "install", "run-lambda", "remote", "sandbox", "list", "version"} <= {task["name"] for task in listed}
+    assert all(task["help"] for task in listed)
+
+
+def test_every_option_of_every_task_has_help() -> None:
+    from invoke.tasks import Task
+
+    import tasks
+
+    for task in (one for one in vars(tasks).values() if isinstance(one, Task)):
+        assert {argument.name for argument in task.get_arguments() if not argument.help} == set(), task.name
+
+
+def test_list() -> None:
+    listed = json.loads(inv("list", "--json").stdout)
+    assert "example" in {one["name"] for one in listed["functions"]}
+    assert all(one["summary"] for kind in listed.values() for one in kind)
+    shown = inv("list")
+    assert "Lists the commands that are available" in shown.stdout
+
+
+def test_run_lambda_prints_what_it_set_the_log_and_the_result() -> None:
+    done = inv("run-lambda", "--name", "example", "--set", "DB_PASSWORD=hush", "--set", "PLAIN=seen")
+    assert done.returncode == 0, done.stderr
+    assert "example" in json.loads(done.stdout)["commands"]
+    assert "set PLAIN=seen" in done.stderr
+    assert "set DB_PASSWORD=(hidden)" in done.stderr
+    assert "hush" not in done.stderr + done.stdout
+    assert "commands listed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run-lambda", "--name", "nope"], "choose one of"),
+        (
+            ["run-lambda", "--name", "example", "--environment", "prod"],
+            "env_vars.yaml declares no environment 'prod': choose one of default",
+        ),
+        (["run-lambda", "--name", "example", "--event", "{x"], "not valid JSON"),
+        (["run-lambda", "--name", "example", "--event", "no/such/file"], "neither a readable file"),
+        (["run-lambda", "--name", "example", "--set", "x"], "NAME=VALUE"),
+        (["run-lambda", "--name", "example", "--target", "moon"], "sandbox, aws"),
+        (["remote", "--name", "nope"], "choose one of"),
+        (["sandbox", "--login-node", "dropbear"], "openssh, asyncssh"),
+        (["new", "--name", "A"], "cannot be a name"),
+        (["new", "--name", "example"], "is there already"),
+        (["install", "--name", "nope"], "choose one of"),
+        (["version", "--set", "x"], "is no version"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_a_status(arguments: list[str], said: str) -> None:
+    done = inv(*arguments)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_remote_passes_output_and_status_on() -> None:
+    done = inv("remote", "--name", "example")
+    assert done.returncode == 0
+    assert "example" in done.stdout.splitlines()
+    done = inv("remote", "--name", "example", "--args", "too many")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "takes no arguments" in done.stderr
+
+
+def test_install_outside_a_virtual_environment_is_refused() -> None:
+    from dea.workspace import interpreters
+
+    system = interpreters.login_node()
+    code = "import sys; sys.path[:0] = %r; from dea.workspace.installation import install; install('example')" % [
+        p for p in sys.path if p
+    ]
+    done = subprocess.run([system, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no virtual environment" in done.stderr.splitlines()[-1]
+
+
+def test_the_event_can_come_from_standard_input(tmp_path: Path) -> None:
+    from dea.workspace import events
+
+    code = "from dea.workspace import events; print(events.read('-'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input='{"a": 1}',
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "{'a': 1}\n"
+    (tmp_path / "event.json").write_text('{"b": 2}')
+    assert events.read(str(tmp_path / "event.json")) == {"b": 2}
+    assert events.read(' {"c": 3}') == {"c": 3}
+
+
+def test_the_demo_shows_every_leg() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dea.workspace.demo"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    for label in (
+        "event",
+        "request",
+        "stdout",
+        "stderr",
+        "status",
+        "result",
+        "credentials from SSM",
+        "SSH connection",
+        "command",
+    ):
+        assert label in done.stdout
+    assert '"commands": ["example"' in done.stdout or '"example"' in done.stdout
