@@ -31,6 +31,7 @@ from dea.raijin.errors import (
     PassphraseProtectedKey,
     RaijinError,
     RequestRefused,
+    SchemaMismatch,
     SessionLimitReached,
 )
 from dea.raijin.result import CommandResult
@@ -67,6 +68,7 @@ __all__ = [
     "RaijinError",
     "RaijinSession",
     "RequestRefused",
+    "SchemaMismatch",
     "SessionLimitReached",
     "Timeouts",
     "get_ssm_parameter",

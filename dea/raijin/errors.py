@@ -2,6 +2,7 @@
 
     RaijinError
     ├── RequestRefused                the caller: the request cannot be sent
+    │   └── SchemaMismatch            whoever deploys: the login node's argument rules are others
     ├── CredentialsError              whoever keeps the SSM parameters
     │   ├── MissingParameter, MissingHostKey, ParameterAccessDenied, ParameterStoreUnavailable (retryable)
     │   └── InvalidHost, InvalidHostKey, InvalidPrivateKey, PassphraseProtectedKey
@@ -36,6 +37,22 @@ class RaijinError(Exception):
 
 class RequestRefused(RaijinError):
     """The request cannot be sent as it is: it is too long, or not text."""
+
+
+class SchemaMismatch(RequestRefused):
+    """The login node refused arguments that fit the package's schema, because its own schema is another.
+
+    Attributes:
+        command: The command's name.
+        packaged: The SHA-256 of the package's schema.
+        approved: The SHA-256 of the login node's.
+    """
+
+    def __init__(self, message: str, *, command: str, packaged: str, approved: str) -> None:
+        super().__init__(message)
+        self.command = command
+        self.packaged = packaged
+        self.approved = approved
 
 
 class CredentialsError(RaijinError):

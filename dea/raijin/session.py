@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import socket
 import threading
@@ -28,11 +29,13 @@ from dea.raijin.errors import (
     HostUnreachable,
     NoExitStatus,
     RequestRefused,
+    SchemaMismatch,
     SessionLimitReached,
 )
 from dea.raijin.result import CommandResult
+from dea.raijin.schemas import Schema, schema_of
 from dea.raijin.streams import BoundedBuffer, Drain
-from dea.remote.contract import Refusal, check_size, shown
+from dea.remote.contract import USAGE, Refusal, bind, check_size, join, shown, words_for
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -185,7 +188,63 @@ class RaijinSession:
             Returns when the command has ended, at most `Timeouts.linger` later if something that it left behind still
             holds its output open.
         """
-        _check_request(command)
+        return self._execute(command, command, timeout, max_output)
+
+    def run(self, command: str, /, *values: object, **options: object) -> CommandResult:
+        """Build a command's arguments of Python values, check them, run it and wait for its end.
+
+        Args:
+            command: Its name.
+            values: Its positional arguments, in order.
+            options: Its options, with `_` where the option has `-`: text, number, boolean (a flag), path, or a list of them
+                for one that can be repeated. None leaves one out.
+
+        Returns:
+            The result, as `exec_command` does. Secret values are not in it, nor in the log.
+
+        Raises:
+            RequestRefused: If the arguments break the schema that travels in the function's package, with all that is
+                wrong; or if there is no such schema. Nothing was sent.
+            SchemaMismatch: If the login node refused them because its own schema is another. Nothing ran.
+            RaijinError: As `exec_command`.
+        """
+        schema = schema_of(command)
+        try:
+            words = words_for(schema.arguments, values, options)
+            recorded = bind(schema.arguments, words).recorded
+        except Refusal as refusal:
+            raise RequestRefused(f"{command}: {refusal}") from None
+        result = self._execute(
+            join([command, *words]), join([command, *recorded]), timeout=None, max_output=DEFAULT_MAX_OUTPUT_BYTES
+        )
+        if result.exit_code == USAGE and result.stderr.startswith("dea-remote: "):
+            self._compare_schema(command, schema, result)
+        return result
+
+    def _compare_schema(self, command: str, schema: Schema, result: CommandResult) -> None:
+        """Ask the login node for its schema after it refused arguments that fit ours.
+
+        Raises:
+            SchemaMismatch: If it is another.
+        """
+        question = f"--json --describe {command}"
+        described = self._execute(question, question, timeout=self._timeouts.channel, max_output=None)
+        try:
+            approved = str(json.loads(described.stdout)["schema"])
+        except (ValueError, KeyError, TypeError):
+            return  # it does not say: the refusal stands as it is
+        if approved != schema.digest:
+            raise SchemaMismatch(
+                f"the login node's argument rules of {command} ({approved[:12]}) are not those of this package "
+                f"({schema.digest[:12]}): package and deploy the function again; it said: {result.stderr.strip()}",
+                command=command,
+                packaged=schema.digest,
+                approved=approved,
+            )
+
+    def _execute(self, request: str, command: str, timeout: float | None, max_output: int | None) -> CommandResult:
+        """Send a request; `command` is what is said of it in the log, the result and errors."""
+        _check_request(request)
         stdout, stderr = BoundedBuffer(max_output), BoundedBuffer(max_output)
         transport = self.ssh_client.get_transport()
         assert transport is not None  # noqa: S101 - a connected client has one
@@ -195,7 +254,7 @@ class RaijinSession:
             raise self._no_channel(transport, error) from error
         begin = time.monotonic()
         try:
-            self._send(transport, channel, command)
+            self._send(transport, channel, request, command)
             left_open = self._await_end(transport, channel, command, stdout, stderr, begin, timeout)
         finally:
             channel.close()
@@ -213,14 +272,14 @@ class RaijinSession:
         self._log(result)
         return result
 
-    def _send(self, transport: paramiko.Transport, channel: paramiko.Channel, command: str) -> None:
+    def _send(self, transport: paramiko.Transport, channel: paramiko.Channel, request: str, command: str) -> None:
         """Ask for the command to be run and wait until the login node has accepted that."""
         # paramiko waits for the answer without a limit; closing the transport under it is what ends that wait.
         watch = threading.Timer(self._timeouts.channel, transport.close)
         watch.daemon = True
         watch.start()
         try:
-            channel.exec_command(command)
+            channel.exec_command(request)
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise ConnectionLost(
                 "the connection broke while the command was being sent: it may or may not have run", command=command

@@ -35,16 +35,16 @@ class FakeSession(RaijinSession):
     def connect(self) -> None:
         """Do nothing."""
 
-    def exec_command(
+    def _execute(
         self,
+        request: str,
         command: str,
-        *,
-        timeout: float | None = None,  # noqa: ARG002 - answers at once
-        max_output: int | None = None,  # noqa: ARG002
+        timeout: float | None,  # noqa: ARG002 - answers at once
+        max_output: int | None,  # noqa: ARG002
     ) -> CommandResult:
         """Return the answer to this request."""
-        self.requests.append(command)
-        answer = self._answers.get(command, self._answers.get(command.split(" ", maxsplit=1)[0], _NOT_FOUND))
+        self.requests.append(request)
+        answer = self._answers.get(request, self._answers.get(request.split(" ", maxsplit=1)[0], _NOT_FOUND))
         if isinstance(answer, Exception):
             raise answer
         stdout, stderr, exit_code = answer

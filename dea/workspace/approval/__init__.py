@@ -3,8 +3,19 @@
 The dispatcher reads only what is written here (`dea.remote.approval`); nothing of this runs on the login node.
 """
 
-from dea.workspace.approval.record import SITE, approvable, approve, check_all, document_for, run
+from dea.workspace.approval.record import SITE, approvable, approve, check_all, document_for, packaged_schemas, run
 from dea.workspace.approval.schema import Problems
 from dea.workspace.approval.signature import sign, verify_signature
 
-__all__ = ["SITE", "Problems", "approvable", "approve", "check_all", "document_for", "run", "sign", "verify_signature"]
+__all__ = [
+    "SITE",
+    "Problems",
+    "approvable",
+    "approve",
+    "check_all",
+    "document_for",
+    "packaged_schemas",
+    "run",
+    "sign",
+    "verify_signature",
+]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dea.raijin.schemas import FORMAT
 from dea.remote import approval
 from dea.remote.contract import is_name
 from dea.remote.contract.describe import describe
@@ -151,6 +153,30 @@ def document_for(name: str, root: Path = checkout.ROOT, *, site: dict[str, Any] 
         "".join(f"{digest} {file}\n" for file, digest in hashes.items()).encode("utf-8", "surrogateescape")
     )
     return {"format": approval.FORMAT, "command": name, **compiled, "content": content.hexdigest(), "files": hashes}
+
+
+def packaged_schemas(names: Iterable[str], root: Path = checkout.ROOT) -> str:
+    """Return the text of the file that takes commands' schemas along in a function's package (`dea.raijin.schemas`).
+
+    Args:
+        names: The commands, as `function.yaml` names them.
+        root: The checkout.
+
+    Raises:
+        WorkspaceError: If one is no command, or is not approved as it stands.
+    """
+    schemas = {}
+    for name in sorted(names):
+        checkout.command(name, root)
+        wanted = document_for(name, root)
+        try:
+            approved = json.loads(approval_path(name, root).read_text("utf-8"))
+        except (FileNotFoundError, ValueError):
+            approved = None
+        if approved != wanted:
+            raise WorkspaceError(f"{name} is not approved as it stands: run inv approve --name {name}")
+        schemas[name] = {"arguments": wanted["arguments"], "schema": wanted["schema"]}
+    return json.dumps({"format": FORMAT, "commands": schemas}, indent=1) + "\n"
 
 
 def approval_path(name: str, root: Path) -> Path:
