@@ -94,6 +94,12 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Throw generated requests at the dispatcher: nothing but the standard library is needed."""
+    session.run("python", "tests/fuzz", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning is an error."""
     _install_workspace(session)
