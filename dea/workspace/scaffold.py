@@ -58,9 +58,9 @@ def make(name: str, kind: str, root: Path = checkout.ROOT) -> list[Path]:
         path.write_text(Template(text).substitute(values), "utf-8")
         if template == "run":
             path.chmod(0o755)
-        console.print(f"made {path.relative_to(root)}", markup=False)
+        console.print(f"made {path.relative_to(root)}", markup=False, soft_wrap=True)
     if kind == "command":
-        console.print(f"next: try it with inv remote --name {name}", markup=False)
+        console.print(f"next: try it with inv remote --name {name}", markup=False, soft_wrap=True)
     else:
         console.print(
             f'next: try it with inv run-lambda --name {name}, test it with nox -s "tests({name})"', markup=False
