@@ -23,6 +23,7 @@ from dea.raijin.errors import (
     MissingHostKey,
     MissingParameter,
     ParameterAccessDenied,
+    ParameterStoreNotConfigured,
     ParameterStoreUnavailable,
     PassphraseProtectedKey,
 )
@@ -35,6 +36,7 @@ USER_PATH_VARIABLE = "DEA_RAIJIN_USER_PATH"
 DEFAULT_USER_PATH = "orchestrator.raijin.users.default"
 SSH_PORT = 22
 
+_BUSY = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException"})
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "ExpiredTokenException", "UnrecognizedClientException"})
 
 # A Lambda function has minutes, not hours: no single try may take them all.
@@ -75,7 +77,8 @@ def get_ssm_parameter(name: str, *, ssm: SSMClient | None = None) -> str:
     Raises:
         MissingParameter: If there is none of that name.
         ParameterAccessDenied: If the AWS identity may not read or decrypt it.
-        ParameterStoreUnavailable: If SSM does not answer, or no AWS region or credentials are configured.
+        ParameterStoreUnavailable: If SSM does not answer.
+        ParameterStoreNotConfigured: If this process has no AWS region or credentials, or SSM rejects the request.
     """
     values = _get_parameters([name], ssm)
     if name not in values:
@@ -240,9 +243,9 @@ def _get_parameters(names: list[str], ssm: SSMClient | None) -> dict[str, str]:
     except ClientError as error:
         _raise_client_error(error, names)
     except NoRegionError as error:
-        raise ParameterStoreUnavailable("no AWS region is configured: set AWS_DEFAULT_REGION", *names) from error
+        raise ParameterStoreNotConfigured("no AWS region is configured: set AWS_DEFAULT_REGION", *names) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
-        raise ParameterStoreUnavailable(
+        raise ParameterStoreNotConfigured(
             f"{error}: give this process an AWS role or run aws configure", *names
         ) from error
     except BotoCoreError as error:
@@ -252,14 +255,16 @@ def _get_parameters(names: list[str], ssm: SSMClient | None) -> dict[str, str]:
 
 def _raise_client_error(error: ClientError, names: list[str]) -> NoReturn:
     code = error.response.get("Error", {}).get("Code", "")
-    forbidden = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == HTTPStatus.FORBIDDEN
-    if code in _DENIED or code.startswith("KMS") or forbidden:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in _DENIED or code.startswith("KMS") or status == HTTPStatus.FORBIDDEN:
         raise ParameterAccessDenied(
             f"reading {', '.join(names)} was denied: the role needs ssm:GetParameters on these parameters and kms:Decrypt on their "
             f"key ({' '.join(str(error).split())})",
             *names,
         ) from error
-    raise ParameterStoreUnavailable(f"SSM Parameter Store refused the request: {error}", *names) from error
+    if code in _BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise ParameterStoreUnavailable(f"SSM Parameter Store is not available: {error}", *names) from error
+    raise ParameterStoreNotConfigured(f"SSM Parameter Store rejects the request: {error}", *names) from error
 
 
 def _how_to_store(name: str) -> str:

@@ -4,7 +4,8 @@
     ├── RequestRefused                the caller: the request cannot be sent
     │   └── SchemaMismatch            whoever deploys: the login node's argument rules are others
     ├── CredentialsError              whoever keeps the SSM parameters
-    │   ├── MissingParameter, MissingHostKey, ParameterAccessDenied, ParameterStoreUnavailable (retryable)
+    │   ├── MissingParameter, MissingHostKey, ParameterAccessDenied
+    │   ├── ParameterStoreUnavailable (retryable), ParameterStoreNotConfigured
     │   └── InvalidHost, InvalidHostKey, InvalidPrivateKey, PassphraseProtectedKey
     ├── CannotConnect                 the way there; nothing ran
     │   ├── HostUnreachable, ConnectionRefused, ConnectTimeout, ConnectionClosed, HandshakeTimeout,
@@ -80,9 +81,13 @@ class ParameterAccessDenied(CredentialsError):
 
 
 class ParameterStoreUnavailable(CredentialsError):
-    """SSM Parameter Store did not answer, or no AWS region or credentials are configured."""
+    """SSM Parameter Store did not answer, or was too busy to."""
 
     retryable = True
+
+
+class ParameterStoreNotConfigured(CredentialsError):
+    """This process has no AWS region or credentials, or SSM rejects what it asks for."""
 
 
 class InvalidHost(CredentialsError):

@@ -43,7 +43,7 @@ class BoundedBuffer:
         if data:
             self._tail.append(data)
             self._tail_bytes += len(data)
-            while self._tail_bytes - len(self._tail[0]) >= self._tail_limit:
+            while self._tail and self._tail_bytes - len(self._tail[0]) >= self._tail_limit:
                 self._tail_bytes -= len(self._tail.popleft())
 
     @property

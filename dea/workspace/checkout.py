@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import keyword
+import sys
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import yaml
@@ -113,9 +115,14 @@ def check_new_name(name: str) -> None:
     """Check a name for a new function or command.
 
     Raises:
-        WorkspaceError: If it is not `[a-z][a-z0-9_]{0,63}`, is a word of Python, or stands for something else in the tasks.
+        WorkspaceError: If it is not `[a-z][a-z0-9_]{0,63}`, is a word of Python, or stands for something else already: in the
+            tasks, or as a module that a function of that name would hide.
     """
     if not is_name(name) or keyword.iskeyword(name) or name == "all":
         raise WorkspaceError(
             f"{name!r} cannot be a name here: use [a-z][a-z0-9_]{{0,63}}, no word of Python and not 'all'"
+        )
+    if name in sys.stdlib_module_names or name in packages_distributions():
+        raise WorkspaceError(
+            f"{name!r} cannot be a name here: a module of that name would hide Python's own or a package's"
         )

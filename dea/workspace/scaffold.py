@@ -69,7 +69,7 @@ def make(name: str, kind: str, root: Path = checkout.ROOT, *, old: Path | None =
         path.write_text(Template(text).substitute(values), "utf-8")
         if template == "run":
             path.chmod(0o755)
-        console.print(f"made {path.relative_to(root)}", markup=False)
+        console.print(f"made {path.relative_to(root)}", markup=False, soft_wrap=True)
     if kind == "command":
         console.print(
             f"next: approve it with inv approve --name {name}, try it with inv remote --name {name}",

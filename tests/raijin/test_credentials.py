@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncssh
 import pytest
 
-from dea.raijin import InvalidHost, InvalidPrivateKey, ParameterStoreUnavailable, load_credentials
+from dea.raijin import InvalidHost, InvalidPrivateKey, ParameterStoreNotConfigured, load_credentials
 from dea.raijin.credentials import parse_host, parse_host_keys, parse_private_key, user_path_from
 
 
@@ -62,11 +62,11 @@ def test_the_prefix_comes_from_the_environment() -> None:
 
 def test_without_a_region_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
-    with pytest.raises(ParameterStoreUnavailable, match="AWS_DEFAULT_REGION"):
+    with pytest.raises(ParameterStoreNotConfigured, match="AWS_DEFAULT_REGION"):
         load_credentials()
 
 
 def test_without_aws_credentials_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-southeast-2")
-    with pytest.raises(ParameterStoreUnavailable, match="aws configure"):
+    with pytest.raises(ParameterStoreNotConfigured, match="aws configure"):
         load_credentials()

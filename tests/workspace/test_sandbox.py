@@ -73,7 +73,8 @@ def test_nothing_is_left_when_the_process_that_holds_it_dies(kind: LoginNodeKind
 
 def test_nothing_is_left_when_the_keeper_itself_is_killed(kind: LoginNodeKind) -> None:
     with sandbox(kind) as box:
-        keeper = next(p for p in psutil.Process().children() if "dea.workspace.sandbox.keeper" in p.cmdline())
+        mine = (one for one in psutil.process_iter(["cmdline", "ppid"]) if one.info["ppid"] == os.getpid())
+        keeper = next(one for one in mine if "dea.workspace.sandbox.keeper" in (one.info["cmdline"] or ()))
         children = keeper.children(recursive=True)
         keeper.kill()
     assert not box.folder.exists()

@@ -75,7 +75,7 @@ def test_what_is_made_is_as_clean_as_what_is_here(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["", "Tidy", "tidy-up", "9a", "import", "all", "../x", "a" * 65])
+@pytest.mark.parametrize("name", ["", "Tidy", "tidy-up", "9a", "import", "all", "json", "boto3", "../x", "a" * 65])
 def test_a_name_that_cannot_be_makes_nothing(tmp_path: Path, name: str) -> None:
     with pytest.raises(WorkspaceError, match="cannot be a name"):
         scaffold.make(name, "raijin", tmp_path)

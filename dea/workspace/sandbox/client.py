@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,39 +123,44 @@ def sandbox(
     if kind == "openssh" and (reason := openssh.unusable()):
         raise WorkspaceError(f"OpenSSH's sshd cannot serve as the login node: {reason}")
     settings = {"login_node": kind, "user_path": user_path, "root": str(root)}
+    # What it has to say goes to a file without a name: a pipe that nobody reads would stop it one day.
+    said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed below
     # A process of its own, in a session of its own: Ctrl-C on the terminal does not reach it, and it sees this end of the
     # pipe close however this process ends.
     keeper = subprocess.Popen(
         [sys.executable, "-m", "dea.workspace.sandbox.keeper", json.dumps(settings)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=said,
         text=True,
         start_new_session=True,
     )
-    assert keeper.stdin is not None and keeper.stdout is not None and keeper.stderr is not None  # noqa: S101
     folder: Path | None = None
     try:
-        answer = _first_line(keeper, keeper.stdout, keeper.stderr)
+        answer = _first_line(keeper, said)
         folder = Path(answer.pop("folder"))
         yield Sandbox(**answer, login_node=kind, user_path=user_path, folder=folder)
     finally:
         _end(keeper, folder)
+        said.close()
 
 
-def _first_line(keeper: subprocess.Popen[str], stdout: IO[str], stderr: IO[str]) -> dict[str, Any]:
-    line = stdout.readline()
+def _first_line(keeper: subprocess.Popen[str], said: IO[str]) -> dict[str, Any]:
+    """Return what the keeper tells once all of it serves."""
+    assert keeper.stdout is not None  # noqa: S101 - a pipe
+    line = keeper.stdout.readline()
     if not line:
         keeper.wait()
-        said = stderr.read().strip().splitlines()
-        raise WorkspaceError(f"the sandbox could not be started: {said[-1] if said else f'status {keeper.returncode}'}")
+        said.seek(0)
+        last = (said.read().strip().splitlines() or [f"status {keeper.returncode}"])[-1]
+        raise WorkspaceError(f"the sandbox could not be started: {last}")
     answer: dict[str, Any] = json.loads(line)
     return answer
 
 
 def _end(keeper: subprocess.Popen[str], folder: Path | None) -> None:
     """Let the keeper clean up; do it in its place if it cannot."""
-    assert keeper.stdin is not None and keeper.stdout is not None and keeper.stderr is not None  # noqa: S101
+    assert keeper.stdin is not None and keeper.stdout is not None  # noqa: S101 - pipes
     with contextlib.suppress(OSError):
         keeper.stdin.close()
     try:
@@ -166,6 +172,5 @@ def _end(keeper: subprocess.Popen[str], folder: Path | None) -> None:
                 process.kill()
         keeper.wait()
     keeper.stdout.close()
-    keeper.stderr.close()
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
