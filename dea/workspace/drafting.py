@@ -77,20 +77,20 @@ def draft(script: str, source: str) -> str:
     """
     lines = [
         f"# Drafted from {source}: every CHECK is a guess, to be decided and taken away before inv approve.",
-        f"summary: {_quoted(_summary(script))} # CHECK: one line that says what it does",
+        f"summary: {_quoted(_summary(script))}  # CHECK: one line that says what it does",
     ]
     options = options_of(script)
     positional = not options and bool(_POSITIONAL.search(script))
-    lines.append("arguments:" if options or positional else "arguments: {} # CHECK: none were found")
+    lines.append("arguments:" if options or positional else "arguments: {}  # CHECK: none were found")
     for option in options:
         lines += _rule(option)
     if positional:
         lines += [
-            "  value: # CHECK: it reads $1 or $@; name what they are, one rule each",
+            "  value:  # CHECK: it reads $1 or $@; name what they are, one rule each",
             "    positional: true",
             "    repeat: true",
         ]
-    lines.append("timeout: 300 # CHECK: seconds; without it only the site's limit holds")
+    lines.append("timeout: 300  # CHECK: seconds; without it only the site's limit holds")
     return "\n".join(lines) + "\n"
 
 
@@ -152,16 +152,16 @@ def _rule(option: Option) -> list[str]:
     if _TABLE["secret"].search(name):
         variable = safe.upper().replace("-", "_")
         return [
-            f"  {safe}: # CHECK: let the script read ${variable}, not an option",
+            f"  {safe}:  # CHECK: let the script read ${variable}, not an option",
             *renamed,
             "    secret: true",
             f"    environment: {variable}",
         ]
     if _TABLE["path"].search(name):
-        return [f"  {safe}:", *renamed, "    type: path # CHECK", "    under: /g/data # CHECK: which folders?"]
+        return [f"  {safe}:", *renamed, "    type: path  # CHECK", "    under: /g/data  # CHECK: which folders?"]
     if _TABLE["integer"].search(name):
-        return [f"  {safe}:", *renamed, "    type: integer # CHECK", "    minimum: 0 # CHECK: and a maximum?"]
-    return [f"  {safe}:", *renamed, "    type: string # CHECK: better an enum or a pattern"]
+        return [f"  {safe}:", *renamed, "    type: integer  # CHECK", "    minimum: 0  # CHECK: and a maximum?"]
+    return [f"  {safe}:", *renamed, "    type: string  # CHECK: better an enum or a pattern"]
 
 
 def _summary(script: str) -> str:

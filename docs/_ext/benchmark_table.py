@@ -58,7 +58,8 @@ def _how(results: dict[str, Any]) -> nodes.paragraph:
 
 def _table(rows: list[tuple[str, ...]]) -> nodes.table:
     """Return a table whose first row is its head."""
-    group = nodes.tgroup("", *(nodes.colspec(colwidth=width) for width in (40, 22, 22, 16)), cols=len(HEADINGS))
+    widths = (40, *(60 // (len(rows[0]) - 1) for _ in rows[0][1:]))
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=width) for width in widths), cols=len(widths))
     made = [nodes.row("", *(nodes.entry("", nodes.paragraph("", cell)) for cell in row)) for row in rows]
     group += nodes.thead("", made[0])
     group += nodes.tbody("", *made[1:])

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from dea.raijin import RaijinSession
+from dea.workspace import approval
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.sandbox import LoginNodeKind, openssh, sandbox
 from tests.conftest import ROOT, require
@@ -90,6 +91,8 @@ def test_a_child_that_a_command_left_behind_ends_with_the_sandbox(kind: LoginNod
     (tmp_path / "dea" / "remote").symlink_to(ROOT / "dea" / "remote")
     (command / "run").write_text("#!/bin/sh\nsleep 120 >/dev/null 2>&1 &\necho $!\n")
     (command / "run").chmod(0o755)
+    (command / "command.yaml").write_text("summary: Leaves a child behind.\n")
+    approval.approve("lingers", root=tmp_path)
     with sandbox(kind, root=tmp_path) as box, box.session() as session:
         child = psutil.Process(int(session.exec_command("lingers").stdout))
         assert child.is_running()
