@@ -61,6 +61,7 @@ class Timeouts:
         authentication: The answer to the key.
         channel: Opening a channel and having the command accepted.
         linger: After a command's end, how long its streams may be silent and still open before they are left.
+        drain: After a command's end, how long to read on at the most, while what it left behind goes on writing.
     """
 
     connect: float = 10.0
@@ -69,6 +70,7 @@ class Timeouts:
     authentication: float = 30.0
     channel: float = 15.0
     linger: float = 1.0
+    drain: float = 10.0
 
 
 class _PinnedHostKeys(paramiko.MissingHostKeyPolicy):
@@ -186,7 +188,7 @@ class RaijinSession:
 
         Note:
             Returns when the command has ended, at most `Timeouts.linger` later if something that it left behind still
-            holds its output open.
+            holds its output open, at most `Timeouts.drain` later if that goes on writing.
         """
         return self._execute(command, command, timeout, max_output)
 
@@ -246,12 +248,7 @@ class RaijinSession:
         """Send a request; `command` is what is said of it in the log, the result and errors."""
         _check_request(request)
         stdout, stderr = BoundedBuffer(max_output), BoundedBuffer(max_output)
-        transport = self.ssh_client.get_transport()
-        assert transport is not None  # noqa: S101 - a connected client has one
-        try:
-            channel = transport.open_session(timeout=self._timeouts.channel)
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            raise self._no_channel(transport, error) from error
+        transport, channel = self._open_channel()
         begin = time.monotonic()
         try:
             self._send(transport, channel, request, command)
@@ -272,6 +269,22 @@ class RaijinSession:
         self._log(result)
         return result
 
+    def _open_channel(self) -> tuple[paramiko.Transport, paramiko.Channel]:
+        """Open a channel; over a new connection if the one that was kept turns out to be broken, since nothing was sent."""
+        kept = self._client
+        transport = _transport_of(self.ssh_client)
+        try:
+            return transport, transport.open_session(timeout=self._timeouts.channel)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if self._client is not kept or isinstance(error, paramiko.ChannelException):
+                raise self._no_channel(transport, error) from error
+        self.close()
+        transport = _transport_of(self.ssh_client)
+        try:
+            return transport, transport.open_session(timeout=self._timeouts.channel)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise self._no_channel(transport, error) from error
+
     def _send(self, transport: paramiko.Transport, channel: paramiko.Channel, request: str, command: str) -> None:
         """Ask for the command to be run and wait until the login node has accepted that."""
         # paramiko waits for the answer without a limit; closing the transport under it is what ends that wait.
@@ -280,13 +293,13 @@ class RaijinSession:
         watch.start()
         try:
             channel.exec_command(request)
+            channel.shutdown_write()
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise ConnectionLost(
                 "the connection broke while the command was being sent: it may or may not have run", command=command
             ) from error
         finally:
             watch.cancel()
-        channel.shutdown_write()
 
     def _await_end(
         self,
@@ -317,7 +330,8 @@ class RaijinSession:
         left_open = False
         while not all(drain.join(0.05) for drain in drains):
             quiet_since = max(exited_at, *(drain.last_activity for drain in drains))
-            if time.monotonic() - quiet_since > self._timeouts.linger:
+            now = time.monotonic()
+            if now - quiet_since > self._timeouts.linger or now - exited_at > self._timeouts.drain:
                 left_open = True
                 break
         if left_open and transport.is_active():
@@ -333,6 +347,8 @@ class RaijinSession:
                 stderr=stderr.text(),
                 exit_code=None if channel.exit_status == _NO_EXIT_STATUS else channel.exit_status,
             )
+        for drain in drains:
+            drain.check()
         if channel.exit_status == _NO_EXIT_STATUS:
             raise NoExitStatus(
                 f"the login node gave no exit status for {shown(command)}: its outcome is unknown",
@@ -368,6 +384,12 @@ class RaijinSession:
             self._logger.error("exit status %d, stderr: %s", result.exit_code, _logged(result.stderr), extra=fields)
         elif result.stderr:
             self._logger.warning("stderr: %s", _logged(result.stderr), extra=fields)
+
+
+def _transport_of(client: paramiko.SSHClient) -> paramiko.Transport:
+    transport = client.get_transport()
+    assert transport is not None  # noqa: S101 - a connected client has one
+    return transport
 
 
 def _logged(output: str) -> str:

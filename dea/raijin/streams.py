@@ -75,15 +75,25 @@ class Drain:
         self.buffer = buffer
         self.last_activity = time.monotonic()
         self._receive = receive
+        self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while data := self._receive(_CHUNK_BYTES):
             self.last_activity = time.monotonic()
-            self.buffer.write(data)
+            if self._failure is None:
+                try:
+                    self.buffer.write(data)
+                except Exception as error:  # noqa: BLE001 - no memory, say: go on draining, or the other end would stop
+                    self._failure = error
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end of the stream; tell whether it was reached."""
         self._thread.join(max(timeout_s, 0))
         return not self._thread.is_alive()
+
+    def check(self) -> None:
+        """Raise what kept the output from being stored, if anything did: what is missing must not pass for all there was."""
+        if self._failure is not None:
+            raise self._failure

@@ -28,7 +28,10 @@ FILE_NAME = "env_vars.yaml"
 DEFAULT_ENVIRONMENT = "default"
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSW|PASSPHRASE|CREDENTIAL|(^|_)P?KEY($|_)|PRIVATE", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"SECRET|TOKEN|PASS|PWD|CREDENTIAL|KEYS?($|_)|PRIVATE|AUTH|BEARER|WEBHOOK|HMAC|SALT|COOKIE|SIGNATURE", re.IGNORECASE
+)
+_SECRET_VALUE = re.compile(r"://[^/@]*:[^/@]*@|-----BEGIN")  # a URL with a password, a key
 _VARIABLE_KEYS = {"name", "description", "required", "default"}
 
 
@@ -113,12 +116,12 @@ class Resolved:
 
 
 def shown_value(name: str, value: str) -> str:
-    """Return a value as it may be printed: hidden where the name says that it is a secret.
+    """Return a value as it may be printed: hidden where its name or form says that it is a secret.
 
     >>> shown_value("BUCKET", "dea"), shown_value("API_TOKEN", "x")
     ('dea', '(hidden)')
     """
-    return "(hidden)" if _SECRET_NAME.search(name) else value
+    return "(hidden)" if _SECRET_NAME.search(name) or _SECRET_VALUE.search(value) else value
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, str]:
@@ -134,7 +137,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, str]:
     for text in settings:
         name, equals, value = text.partition("=")
         if not equals or not _NAME.fullmatch(name):
-            raise WorkspaceError(f"--set takes NAME=VALUE, not {name if not equals else text!r}")
+            raise WorkspaceError(f"--set takes NAME=VALUE, and {name!r} is no name with a value")
         values[name] = value
     return values
 
@@ -191,9 +194,7 @@ def _variables(path: Path, entries: Any) -> dict[str, Variable]:
     found = {}
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not _NAME.fullmatch(entry["name"]):
-            raise WorkspaceError(
-                f"{path}: an entry of `variables` has no `name` that an environment variable can have: {entry!r:.80}"
-            )
+            raise WorkspaceError(f"{path}: an entry of `variables` has no `name` that an environment variable can have")
         name = entry["name"]
         if unknown := sorted(map(str, set(entry) - _VARIABLE_KEYS)):
             raise WorkspaceError(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import time
 
 import psutil
 import pytest
 
-from dea.raijin import CommandFailed, CommandTimeout, RaijinSession, RequestRefused
+from dea.raijin import CommandFailed, CommandTimeout, RaijinSession, RequestRefused, Timeouts
 from dea.workspace.sandbox import Sandbox
 
 MEBIBYTE = 1024 * 1024
@@ -67,6 +68,21 @@ def test_a_background_child_that_holds_stdout_is_not_waited_for_and_lives_on(
     child = psutil.Process(int(result.stdout))
     assert child.is_running()
     child.kill()
+
+
+def test_a_background_child_that_goes_on_writing_is_left_too(box: Sandbox) -> None:
+    with box.session(timeouts=Timeouts(drain=2)) as session:
+        result = session.exec_command("probe chatty")
+    assert result.exit_code == 0
+    assert "done" in result.stdout.splitlines()
+    assert result.duration_s < 12  # the child writes for 30
+
+
+def test_a_connection_that_broke_unseen_is_made_anew_before_anything_is_sent(session: RaijinSession) -> None:
+    transport = session.ssh_client.get_transport()
+    assert transport is not None
+    transport.sock.shutdown(socket.SHUT_RDWR)
+    assert session.exec_command("probe silent").ok
 
 
 def test_the_callers_timeout_ends_the_wait_and_keeps_what_had_arrived(session: RaijinSession) -> None:

@@ -130,7 +130,21 @@ def test_a_setting_that_is_none_is_told(text: str) -> None:
         environment.parse_settings([text])
 
 
-@pytest.mark.parametrize("name", ["API_TOKEN", "db_password", "AWS_SECRET_ACCESS_KEY", "PRIVATE_KEY", "DEA_PKEY"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "API_TOKEN",
+        "db_password",
+        "AWS_SECRET_ACCESS_KEY",
+        "PRIVATE_KEY",
+        "DEA_PKEY",
+        "DB_PASS",
+        "APIKEY",
+        "API_KEYS",
+        "DB_PWD",
+    ],
+)
 def test_values_of_secret_names_are_hidden(name: str) -> None:
     assert environment.shown_value(name, "x") == "(hidden)"
     assert environment.shown_value("KEYWORDS", "x") == "x"
+    assert environment.shown_value("DATABASE_URL", "postgres://u:pw@h/db") == "(hidden)"

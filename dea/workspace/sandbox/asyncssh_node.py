@@ -11,6 +11,7 @@ import contextlib
 import getpass
 import os
 import pwd
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import asyncssh
 HOST = "127.0.0.1"
 _CHUNK_BYTES = 65536
 _IDLE_S = 0.5
+_DRAIN_S = 8.0
 
 
 class _Server(asyncssh.SSHServer):
@@ -79,7 +81,8 @@ async def _serve(process: asyncssh.SSHServerProcess[bytes]) -> None:
     tasks = [asyncio.create_task(pump.run()) for pump in pumps]
     status = await child.wait()
     # What a child left behind holds open is not waited for; what the client has not taken yet is.
-    while pending := [task for task in tasks if not task.done()]:
+    deadline = time.monotonic() + _DRAIN_S
+    while time.monotonic() < deadline and (pending := [task for task in tasks if not task.done()]):
         before = [pump.total_bytes for pump in pumps]
         await asyncio.wait(pending, timeout=_IDLE_S)
         if before == [pump.total_bytes for pump in pumps] and not any(pump.sending for pump in pumps):
