@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from dea.raijin.credentials import user_path_from
-from dea.workspace import checkout, environment, events
+from dea.workspace import checkout, environment, events, policy
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.interface import console, print_json, starting
 from dea.workspace.invocation import invoke
-from dea.workspace.sandbox import sandbox
+from dea.workspace.sandbox import ACCOUNT, REGION, Sandbox, sandbox
 
 TARGETS = ("sandbox", "aws")
 TIMEOUT_S = 900.0  # the longest that Lambda allows
@@ -47,7 +47,9 @@ def run(name: str, *, environment_name: str | None, event: str, settings: Iterab
     with contextlib.ExitStack() as stack:
         if target == "sandbox":
             box = stack.enter_context(starting("starting the sandbox", sandbox(user_path=user_path_from(base))))
-            base = box.environment(base | environment.fetch(resolved.parameters, box.ssm()))
+            fetched = environment.fetch(resolved.parameters, box.ssm())
+            role = stack.enter_context(_role(box, function, base, resolved))
+            base = {**box.environment(base | fetched), **role}
         else:
             base |= environment.fetch(resolved.parameters, None)
         answer = invoke(function, parsed_event, base, TIMEOUT_S)
@@ -58,3 +60,19 @@ def run(name: str, *, environment_name: str | None, event: str, settings: Iterab
         sys.stderr.write(line)
     console.print(f"{answer['errorType']}: {answer['errorMessage']}", markup=False, soft_wrap=True)
     return 1
+
+
+@contextlib.contextmanager
+def _role(
+    box: Sandbox, function: checkout.Function, base: Mapping[str, str], resolved: environment.Resolved
+) -> Iterator[dict[str, str]]:
+    """Give the variables by which the function may do on the sandbox what `inv policy` allows it, and nothing else."""
+    named = {name: environment.SsmParameter(parameter) for name, parameter in resolved.parameters.items()}
+    try:
+        allowed = policy.document(function, {**base, **named}, policy.Place(ACCOUNT, REGION))
+    except WorkspaceError as error:
+        console.print(f"the sandbox checks no permissions of the function: {error}", markup=False, soft_wrap=True)
+        yield {}
+        return
+    with box.restricted(allowed) as role:
+        yield role

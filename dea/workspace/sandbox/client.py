@@ -22,7 +22,7 @@ from dea.raijin import RaijinSession
 from dea.raijin.credentials import DEFAULT_USER_PATH, USER_PATH_VARIABLE
 from dea.workspace.checkout import ROOT
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.sandbox import openssh
+from dea.workspace.sandbox import identity, openssh
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -96,6 +96,21 @@ class Sandbox:
     def session(self, **options: Any) -> RaijinSession:
         """Return a session with this sandbox's login node; the options are those of `RaijinSession`."""
         return RaijinSession(self.user_path, ssm=self.ssm(), **options)
+
+    @contextlib.contextmanager
+    def restricted(self, policy: dict[str, Any]) -> Iterator[dict[str, str]]:
+        """Give the environment variables of an AWS role that may do what an IAM policy says, while the context is open.
+
+        Meanwhile this sandbox's AWS denies all other requests, whoever makes them, those of `ssm()` included.
+
+        Args:
+            policy: The policy; its actions hold, its resources and conditions do not (`identity.restrict` says why).
+        """
+        role = identity.restrict(self.endpoint_url, REGION, policy)
+        try:
+            yield role
+        finally:
+            identity.release(self.endpoint_url, REGION)
 
     def audit(self) -> list[dict[str, Any]]:
         """Return the audit log's lines so far, oldest first."""
