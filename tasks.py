@@ -127,6 +127,20 @@ def run_lambda(
 @task(
     help={
         "name": "The function's name.",
+        "zip": "Its package (default: dist/NAME.zip).",
+        "json": "Print a JSON list of the checks: ok is true, false, or null for what could not be tried here.",
+    }
+)
+def validate(context: Any, name: str, zip: str = "", json: bool = False) -> int:
+    """Check a function's package as it will be on Lambda: the zip alone, a line for each check."""
+    from dea.workspace import validation
+
+    return validation.validate(name, zip_path=zip, as_json=json)
+
+
+@task(
+    help={
+        "name": "The function's name.",
         "environment": "The environment of its env_vars.yaml (default: default).",
         "account": "The AWS account's id, 12 digits.",
         "region": "The AWS region (default: AWS_REGION or AWS_DEFAULT_REGION of the shell).",
