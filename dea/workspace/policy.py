@@ -84,8 +84,8 @@ def show(
     declared = environment.read(function.folder / environment.FILE_NAME).values(environment_name)
     used = usage.read(function.folder)
     made = document(function, declared, place, used=used, key_arn=key_arn, function_name=function_name)
-    for place_of in used.unclear:
-        console.print(f"not in the policy, because it is not written out: {place_of}", markup=False, soft_wrap=True)
+    for computed in used.unclear:
+        console.print(f"not in the policy, because it is not written out: {computed}", markup=False, soft_wrap=True)
     group = f"/aws/lambda/{function_name or name}"
     console.print(
         f"create the log group before the first event, the function may not: aws logs create-log-group --log-group-name {group}",

@@ -187,7 +187,11 @@ CHECKS: tuple[Callable[[Opened], Check], ...] = (
 
 
 def _untried(package: Opened, check: str, what: str) -> Check:
-    remedy = "" if package.answers is not None else f"install python{package.target.python}"
+    remedy = (
+        ""
+        if package.answers is not None
+        else f"install python{package.target.python}, or uv python install {package.target.python}"
+    )
     return Check(check, None, f"{what}: {package.not_imported}", remedy)
 
 
