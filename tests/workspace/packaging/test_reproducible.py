@@ -141,7 +141,7 @@ def test_an_interrupted_build_leaves_no_half_zip_and_no_broken_cache(
     before = wanted.path.read_bytes()
     dice = random.Random(3)
     for _ in range(6):
-        shutil.rmtree(cache.folder())
+        shutil.rmtree(cache.folder(), ignore_errors=True)
         function.source.write_text(f"def handler(event, context): return {dice.random()}\n", "utf-8")
         building = build(root, name=function.name, start_new_session=True)
         time.sleep(dice.uniform(0.3, 1.5))  # the moment is the dice's: no condition to wait for
@@ -153,6 +153,19 @@ def test_an_interrupted_build_leaves_no_half_zip_and_no_broken_cache(
     again = packaging.build(function, root=root)
     assert again.sha256 == wanted.sha256
     assert again.path.read_bytes() == before
+
+
+def test_a_damaged_or_emptied_cache_mends_itself(make_function: MakeFunction, root: Path, index: Path) -> None:
+    make_wheel(index, "one")
+    function = make_function(requirements="one\n./dea/remote\n")
+    wanted = packaging.build(function, root=root).sha256
+    for damage in (b"", b"half", None):
+        for path in cache.folder().iterdir():
+            if damage is None:
+                path.unlink()
+            else:
+                path.write_bytes(damage)
+        assert packaging.build(function, root=root).sha256 == wanted
 
 
 def test_the_example_is_the_same_tree_for_every_unpacker(tmp_path: Path) -> None:
