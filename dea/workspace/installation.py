@@ -38,7 +38,7 @@ def install(name: str) -> None:
             # Not resolved with the rest: they follow the checkout, and a change in it is there without installing again.
             if needed.internal:
                 editable = (option for package in needed.internal for option in ("--editable", package.path))
-                _install(function.name, "--no-deps", "--no-build-isolation", *editable)
+                _install(function.name, "--no-deps", *editable)
         console.print(f"installed the requirements of {function.name}", markup=False)
 
 

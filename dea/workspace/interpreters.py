@@ -69,8 +69,19 @@ def _folders() -> list[Path]:
     on_path = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     data = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
-    managed = [*pyenv.glob("versions/*/bin"), *data.glob("uv/python/*/bin")]
-    return [folder for folder in (*on_path, *sorted(managed)) if folder.is_dir() and folder.name != "shims"]
+    managed = [
+        path
+        for base, pattern in ((pyenv, "versions/*/bin"), (data, "uv/python/*/bin"))
+        for path in _glob(base, pattern)
+    ]
+    return [folder for folder in (*on_path, *managed) if folder.name != "shims" and os.access(folder, os.X_OK)]
+
+
+def _glob(base: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(base.glob(pattern))
+    except PermissionError:  # another user's
+        return []
 
 
 def _ask(path: Path) -> tuple[str, str, Path] | None:

@@ -2,12 +2,12 @@
 
     requirements -> locking                   what a function needs, pinned
     distributions -> rules -> bytecode        installed, selected, compiled
-    -> segments -> parts -> build             compressed once, kept in the cache, joined into the zip
+    -> segments -> parts -> assembly            compressed once, kept in the cache, joined into the zip
 
 The tasks' side, what a person sees, is in `dea.workspace.packaging.tasks`.
 """
 
-from dea.workspace.packaging.build import MANIFEST, Package, build
+from dea.workspace.packaging.assembly import MANIFEST, Package, build
 from dea.workspace.packaging.locking import lock, target_of
 from dea.workspace.packaging.targets import Target
 

@@ -1,6 +1,6 @@
 """Keeps what a package is put together from, under the digest of all that it was made of: nothing in it is ever out of date.
 
-An entry appears whole or not at all, whoever else builds at the same time and whenever a build is interrupted.
+An entry is whole or not there, whoever else builds at the same time, whenever a build is interrupted or the power fails.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import os
 import shutil
 import tempfile
 import time
+import zlib
 from pathlib import Path
 
 _UNUSED_S = 30 * 24 * 3600
+_CHECKSUM_BYTES = 4
 _TOUCHED_S = _BUILD_S = 24 * 3600
 
 
@@ -23,16 +25,20 @@ def folder() -> Path:
 
 
 def get(key: str) -> bytes | None:
-    """Return the entry of a key, or None if there is none."""
+    """Return the entry of a key, or None if there is none, or none that is whole; such a one is removed."""
     path = _path(key)
     try:
-        content = path.read_bytes()
-        if time.time() - path.stat().st_mtime > _TOUCHED_S:
-            os.utime(path)
+        stored = path.read_bytes()
     except FileNotFoundError:
         return None
-    except PermissionError:
-        return content
+    content, checksum = stored[:-_CHECKSUM_BYTES], stored[-_CHECKSUM_BYTES:]
+    if _checksum(content) != checksum:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return None
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > _TOUCHED_S:
+            os.utime(path)
     return content
 
 
@@ -42,8 +48,8 @@ def has(key: str) -> bool:
 
 
 def put(key: str, content: bytes) -> None:
-    """Store the entry of a key."""
-    write_whole(_path(key), content)
+    """Store the entry of a key, with a checksum: waiting for the disk would cost more than all else does."""
+    write_whole(_path(key), content + _checksum(content), durable=False)
 
 
 def clean() -> None:
@@ -58,13 +64,13 @@ def clean() -> None:
                 path.unlink()
 
 
-def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Write a file so that its name never stands for half of it, not even after a power cut.
+def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a file so that its name never stands for half of it.
 
     Args:
         path: The file.
         content: What it is to hold.
-        mode: Its mode, before the umask.
+        durable: Not even after a power cut.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -72,15 +78,20 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         umask = os.umask(0)
         os.umask(umask)
-        Path(draft).chmod(mode & ~umask)
+        Path(draft).chmod(0o666 & ~umask)
         Path(draft).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             Path(draft).unlink()
         raise
+
+
+def _checksum(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(_CHECKSUM_BYTES, "big")
 
 
 def _path(key: str) -> Path:

@@ -25,7 +25,9 @@ from dea.workspace.packaging.requirements import InternalPackage, normalised
 from dea.workspace.packaging.targets import Target
 
 _NO_WHEEL = re.compile(r"Because (?:only )?([A-Za-z0-9][A-Za-z0-9._-]*)==\S+ has no (?:usable )?wheels", re.ASCII)
-_NO_WHEEL_FOR_TARGET = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==\S+ has no wheels with a matching", re.ASCII)
+
+# What an installer writes of itself: it has no say in what a distribution is.
+_INSTALLERS_OWN = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json"})
 
 
 @dataclass(frozen=True)
@@ -105,15 +107,17 @@ def install(lock: Lock, target: Target, folder: Path, *, root: Path = ROOT) -> l
             break
         except InstallerError as error:
             without = _NO_WHEEL.search(str(error))
-            if without is None or without.group(1) in built:
-                raise _explained(error, target) from None
-            built.append(without.group(1))
+            if without is not None and without.group(1) not in built:
+                built.append(without.group(1))
+            elif built:
+                raise WorkspaceError(_not_to_be_had(built[-1], target, f"building it failed: {error}")) from None
+            else:
+                raise
     found = read_installed(folder / "installed")
     for distribution in found:
         if distribution.name in {normalised(name) for name in built} and not distribution.is_pure:
             raise WorkspaceError(
-                f"{distribution.name} {distribution.version} has no wheel for {target} and is not pure Python, so it cannot be built here: "
-                f"pin a version that has one, or replace it"
+                _not_to_be_had(f"{distribution.name} {distribution.version}", target, "it is not pure Python")
             )
     return found
 
@@ -191,6 +195,8 @@ def _read(info: Path) -> Distribution:
     with (info / "RECORD").open(encoding="utf-8", newline="") as record:
         for name, recorded, *_ in csv.reader(record):
             path = folder / name
+            if name.startswith(f"{info.name}/") and path.name in _INSTALLERS_OWN:
+                continue
             if ".." not in Path(name).parts and not Path(name).is_absolute() and path.is_file():
                 files.append(File(name, path, bool(path.stat().st_mode & 0o100), recorded))
     return Distribution(
@@ -202,11 +208,5 @@ def _read(info: Path) -> Distribution:
     )
 
 
-def _explained(error: InstallerError, target: Target) -> WorkspaceError:
-    """Return an error of uv's with the way out, where uv's own words do not have it."""
-    match = _NO_WHEEL_FOR_TARGET.search(str(error))
-    if match is None:
-        return error
-    return WorkspaceError(
-        f"{match.group(1)} has no wheel for {target}: pin a version that has one, or replace it ({error})"
-    )
+def _not_to_be_had(name: str, target: Target, why: str) -> str:
+    return f"{name} has no wheel for {target} and cannot be built for it: pin a version that has one, or replace it ({why})"

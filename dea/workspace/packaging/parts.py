@@ -47,16 +47,10 @@ class Part:
     segment_key: str
     left_out: dict[str, list[int]] = field(default_factory=dict)
 
-    def segment(self) -> Segment:
-        """Return its files.
-
-        Raises:
-            WorkspaceError: If the cache has lost them since.
-        """
+    def segment(self) -> Segment | None:
+        """Return its files, or None if the cache has lost them since."""
         content = cache.get(self.segment_key)
-        if content is None:
-            raise WorkspaceError(f"the package cache was emptied while {self.name} was packaged: run it again")
-        return Segment.decode(content)
+        return None if content is None else Segment.decode(content)
 
 
 @dataclass(frozen=True)
@@ -114,25 +108,24 @@ def third_party(
     return parts
 
 
-def internal(package: InternalPackage, recipe: Recipe, progress: Callable[[str], Any], root: Path = ROOT) -> Part:
-    """Return the part that an internal package is, built from the checkout as it stands.
+def internal(
+    packages: Sequence[InternalPackage], recipe: Recipe, progress: Callable[[str], Any], root: Path = ROOT
+) -> list[Part]:
+    """Return the parts that internal packages are, built from the checkout as it stands.
 
     Raises:
-        WorkspaceError: If it cannot be built or has a module that is no Python of the target version.
+        WorkspaceError: If one cannot be built or has a module that is no Python of the target version.
     """
-    folder = root / package.path
-    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in tracked.files(folder)}
-    key = recipe.key("internal", package.path, files, _plain(recipe.uses))
-    known = cache.get(key)
-    if known is not None:
-        part = Part(**json.loads(known))
-        if cache.has(part.segment_key):
-            return part
-    with _workplace() as workplace, progress(f"building {package.path}"):
-        built = distributions.build_internal(package, workplace, root=root)
-        part = _distribution_part(recipe, built, rules.select(built, recipe.uses), strict="")
-    cache.put(key, json.dumps(asdict(part)).encode())
-    return part
+    keys = [_internal_key(package, recipe, root) for package in packages]
+    found = [_known_part(key) for key in keys]
+    missing = [(package, key) for package, key, part in zip(packages, keys, found, strict=True) if part is None]
+    if missing:
+        names = ", ".join(package.path for package, _ in missing)
+        with _workplace() as folder, progress(f"building {names}"), ThreadPoolExecutor() as threads:
+            built = threads.map(lambda one: _internal_part(one[0], one[1], recipe, folder, root), missing)
+            made = {package.path: part for (package, _), part in zip(missing, built, strict=True)}
+        found = [part or made[package.path] for package, part in zip(packages, found, strict=True)]
+    return [part for part in found if part is not None]
 
 
 def own(name: str, files: Sequence[File], recipe: Recipe, where: str) -> Part:
@@ -152,6 +145,25 @@ def own(name: str, files: Sequence[File], recipe: Recipe, where: str) -> Part:
     part = Part(name, "", digest, key)
     if not cache.has(key):
         cache.put(key, segments.make(_contents(files, recipe, strict=where)).encode())
+    return part
+
+
+def _internal_key(package: InternalPackage, recipe: Recipe, root: Path) -> str:
+    folder = root / package.path
+    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in tracked.files(folder)}
+    return recipe.key("internal", package.path, files, _plain(recipe.uses))
+
+
+def _known_part(key: str) -> Part | None:
+    known = cache.get(key)
+    part = Part(**json.loads(known)) if known is not None else None
+    return part if part is not None and cache.has(part.segment_key) else None
+
+
+def _internal_part(package: InternalPackage, key: str, recipe: Recipe, folder: Path, root: Path) -> Part:
+    built = distributions.build_internal(package, folder, root=root)
+    part = _distribution_part(recipe, built, rules.select(built, recipe.uses), strict="")
+    cache.put(key, json.dumps(asdict(part)).encode())
     return part
 
 

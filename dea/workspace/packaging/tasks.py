@@ -12,7 +12,7 @@ from dea.workspace import checkout
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.interface import console, print_json, progress
 from dea.workspace.packaging import locking, requirements
-from dea.workspace.packaging.build import MAX_UPLOAD_BYTES, Package, build, megabytes, without_compiler
+from dea.workspace.packaging.assembly import MAX_UPLOAD_BYTES, Package, build, megabytes, without_compiler
 from dea.workspace.packaging.targets import Target
 from dea.workspace.settings import supported_architecture, supported_python
 

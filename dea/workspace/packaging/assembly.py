@@ -38,6 +38,7 @@ MAX_UPLOAD_BYTES = 50 * 1024 * 1024  # the same: zipped, for direct upload
 _DEVELOPMENT = ("requirements.txt", "requirements-test.txt", locking.FILE_NAME, "env_vars.yaml", settings.FILE_NAME)
 _DEVELOPMENT_FOLDERS = ("tests",)
 _LARGEST = 5
+_TRIES = 3  # what the cache has lost since, or finds damaged, is made again
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,16 @@ def build(
     uses = _uses(wanted, needed, lock, files, root)
     _check_own(function, wanted, uses, files)
     recipe = Recipe(target, compiler, uses)
-    made = [*parts.third_party(lock, needed, recipe, progress, root)]
-    made += [parts.internal(package, recipe, progress, root) for package in needed.internal]
-    made.append(parts.own(function.name, files, recipe, f"functions/{function.name}/"))
-    taken = [part.segment() for part in made]
+
+    for _ in range(_TRIES):
+        made = parts.third_party(lock, needed, recipe, progress, root)
+        made += parts.internal(needed.internal, recipe, progress, root)
+        made.append(parts.own(function.name, files, recipe, f"functions/{function.name}/"))
+        taken = [segment for part in made if (segment := part.segment()) is not None]
+        if len(taken) == len(made):
+            break
+    else:
+        raise WorkspaceError(f"the package cache loses what is put into it: look at {cache.folder()}, or remove it")
     documents = {MANIFEST: _manifest(function, wanted, recipe, lock, needed, made, taken)}
     if any(package.name == "dea-raijin" for package in needed.internal):
         documents[SCHEMAS] = approval.packaged_schemas(wanted.commands, root)
