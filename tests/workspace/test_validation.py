@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import marshal
+import platform
 import re
 import subprocess
 import sys
@@ -430,6 +431,17 @@ def test_the_task_says_a_line_for_each_check_and_fails_if_one_does(tmp_path: Pat
     assert lines[0].split()[:2] == ["ok", "archive"]
     assert lines[1].split()[:2] == ["failed", "manifest"]
     assert "make it again with inv package --name example" in lines[1]
+
+
+def test_what_could_not_be_tried_is_no_pass(tmp_path: Path) -> None:
+    other = "x86_64" if platform.machine() == "aarch64" else "arm64"
+    path = tmp_path / "other.zip"
+    build(checkout.function("example"), architecture=other, output=path)
+    done = inv("validate", "--name", "example", "--zip", str(path), "--json")
+    assert done.returncode == 2
+    found = {check["check"]: check["ok"] for check in json.loads(done.stdout)}
+    assert found["handler"] is None
+    assert found["libraries"] is True
 
 
 @pytest.mark.parametrize(

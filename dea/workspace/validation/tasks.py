@@ -7,10 +7,12 @@ from pathlib import Path
 
 from dea.workspace import checkout, environment
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.interface import print_json, progress
+from dea.workspace.interface import STATUS_FAILED, print_json, progress
 from dea.workspace.validation import variables
 from dea.workspace.validation.checks import CHECKS
 from dea.workspace.validation.package import opened
+
+STATUS_NOT_TRIED = 2
 
 _WORDS = {True: "ok", False: "failed", None: "not tried"}
 
@@ -24,7 +26,7 @@ def validate(name: str, *, zip_path: str, as_json: bool) -> int:
         as_json: Print a JSON list of `{"check", "ok", "detail", "remedy"}`; `ok` is null for what could not be tried.
 
     Returns:
-        0, or 1 if a check failed.
+        0 if all passed, 1 if a check failed, 2 if none failed and one could not be tried: that is no pass.
 
     Raises:
         WorkspaceError: If there is no such function or zip, or it cannot be unpacked.
@@ -43,4 +45,6 @@ def validate(name: str, *, zip_path: str, as_json: bool) -> int:
         for check in checks:
             remedy = f"; {check.remedy}" if check.remedy else ""
             print(f"{_WORDS[check.ok]:<10} {check.check:<13} {check.detail}{remedy}")
-    return int(any(check.ok is False for check in checks))
+    if any(check.ok is False for check in checks):
+        return STATUS_FAILED
+    return STATUS_NOT_TRIED if any(check.ok is None for check in checks) else 0
