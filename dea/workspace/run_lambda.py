@@ -40,15 +40,16 @@ def run(name: str, *, environment_name: str | None, event: str, settings: Iterab
     declared = environment.read(function.folder / environment.FILE_NAME)
     resolved = declared.resolve(environment_name, environment.parse_settings(settings), os.environ)
     parsed_event = events.read(event)
-    for key, value in sorted(resolved.values.items()):
-        remark = "  (replaces the shell's)" if key in resolved.replaced else ""
-        console.print(f"set {key}={environment.shown_value(key, value)}{remark}", markup=False, soft_wrap=True)
+    for line in resolved.shown():
+        console.print(f"set {line}", markup=False, soft_wrap=True)
     # The shell's own AWS settings lead to a real account: only `aws` may see them.
     base = {**os.environ, **resolved.values}
     with contextlib.ExitStack() as stack:
         if target == "sandbox":
             box = stack.enter_context(starting("starting the sandbox", sandbox(user_path=user_path_from(base))))
-            base = box.environment(base)
+            base = box.environment(base | environment.fetch(resolved.parameters, box.ssm()))
+        else:
+            base |= environment.fetch(resolved.parameters, None)
         answer = invoke(function, parsed_event, base, TIMEOUT_S)
     if "result" in answer:
         print_json(answer["result"])
