@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import boto3
 import psutil
 from botocore.config import Config
+from botocore.session import Session as BotocoreSession
 
 from dea.raijin import RaijinSession
 from dea.raijin.credentials import DEFAULT_USER_PATH, USER_PATH_VARIABLE
@@ -90,7 +91,20 @@ class Sandbox:
 
     def ssm(self) -> SSMClient:
         """Return a client of this sandbox's SSM, whatever this process's own AWS settings are."""
-        session = boto3.Session(aws_access_key_id="sandbox", aws_secret_access_key="sandbox", region_name=REGION)  # noqa: S106
+        # Without the caller's files and profile: one that does not exist would be an error.
+        alone = BotocoreSession(
+            session_vars={
+                "profile": (None, None, None, None),
+                "config_file": (None, None, os.devnull, None),
+                "credentials_file": (None, None, os.devnull, None),
+            }
+        )
+        session = boto3.Session(
+            aws_access_key_id="sandbox",
+            aws_secret_access_key="sandbox",  # noqa: S106
+            region_name=REGION,
+            botocore_session=alone,
+        )
         return session.client("ssm", endpoint_url=self.endpoint_url, config=Config(proxies={}))
 
     def session(self, **options: Any) -> RaijinSession:
