@@ -159,6 +159,52 @@ def run_lambda(
     )
 
 
+@task(
+    help={
+        "name": "The function's name.",
+        "zip": "Its package (default: dist/NAME.zip).",
+        "json": "Print a JSON list of the checks: ok is true, false, or null for what could not be tried here.",
+    }
+)
+def validate(context: Any, name: str, zip: str = "", json: bool = False) -> int:
+    """Check a function's package as it will be on Lambda: the zip alone, a line for each check."""
+    from dea.workspace import validation
+
+    return validation.validate(name, zip_path=zip, as_json=json)
+
+
+@task(
+    help={
+        "name": "The function's name.",
+        "environment": "The environment of its env_vars.yaml (default: default).",
+        "account": "The AWS account's id, 12 digits.",
+        "region": "The AWS region (default: AWS_REGION or AWS_DEFAULT_REGION of the shell).",
+        "key-arn": "The KMS key of its SSM parameters (default: any, as far as it is theirs).",
+        "function-name": "Its name on Lambda (default: the function's name).",
+    }
+)
+def policy(
+    context: Any,
+    name: str,
+    environment: str | None = None,
+    account: str = "",
+    region: str = "",
+    key_arn: str = "",
+    function_name: str = "",
+) -> None:
+    """Print the least IAM policy that a function needs, as JSON."""
+    from dea.workspace import policy
+
+    policy.show(
+        name,
+        environment_name=environment,
+        account=account,
+        region=region,
+        key_arn=key_arn,
+        function_name=function_name,
+    )
+
+
 @task(help={"name": "The command's name.", "args": "Its arguments, quoted as for a shell: --args \"--days 3 'a b'\"."})
 def remote(context: Any, name: str, args: str = "") -> int:
     """Run a command through the sandbox's login node, as a Lambda function would."""

@@ -20,7 +20,7 @@ from dea.workspace import settings as function_settings
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.interface import starting
 from dea.workspace.runtime import Deployed, Invocation, Runtime, install_client
-from dea.workspace.sandbox import REGION, Sandbox, sandbox
+from dea.workspace.sandbox import ACCOUNT, REGION, Sandbox, sandbox
 
 FUNCTION = "example"
 EVENT = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
@@ -89,7 +89,7 @@ def _invoke(box: Sandbox) -> tuple[Invocation, _Log]:
     with tempfile.TemporaryFile("w+") as written, run_lambda.code(function, settings) as task_root:
         deployed = Deployed(
             name=FUNCTION,
-            arn=f"arn:aws:lambda:{REGION}:{run_lambda.SANDBOX_ACCOUNT}:function:{FUNCTION}",
+            arn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{FUNCTION}",
             task_root=task_root,
             client=install_client(task_root.interpreter),
             variables=box.environment({"DEA_LOG_LEVEL": "DEBUG"}),

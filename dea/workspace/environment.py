@@ -84,6 +84,22 @@ class EnvironmentFile:
     variables: dict[str, Variable] = field(default_factory=dict)
     environments: dict[str, dict[str, str | SsmParameter]] = field(default_factory=dict)
 
+    def values(self, environment: str | None) -> dict[str, str | SsmParameter]:
+        """Return the values of an environment, defaults included.
+
+        Args:
+            environment: Its name; None for `default`.
+
+        Raises:
+            WorkspaceError: If it is not declared.
+        """
+        name = environment or DEFAULT_ENVIRONMENT
+        if name not in self.environments and (environment is not None or self.environments):
+            choices = ", ".join(self.environments) or "(none)"
+            raise WorkspaceError(f"{self.path} declares no environment {name!r}: choose one of {choices}")
+        defaults = {one.name: one.default for one in self.variables.values() if one.default is not None}
+        return {**defaults, **self.environments.get(name, {})}
+
     def resolve(self, environment: str | None, settings: Mapping[str, str], shell: Mapping[str, str]) -> Resolved:
         """Return the values to run with.
 
@@ -96,15 +112,9 @@ class EnvironmentFile:
             WorkspaceError: If the environment is not declared or a required variable has no value.
         """
         name = environment or DEFAULT_ENVIRONMENT
-        if name not in self.environments and (environment is not None or self.environments):
-            choices = ", ".join(self.environments) or "(none)"
-            raise WorkspaceError(f"{self.path} declares no environment {name!r}: choose one of {choices}")
-        values: dict[str, str | SsmParameter] = {
-            one.name: one.default
-            for one in self.variables.values()
-            if one.default is not None and one.name not in shell
-        }
-        values.update(self.environments.get(name, {}))
+        given = self.environments.get(name, {})
+        # A default does not replace what the shell has.
+        values = {key: value for key, value in self.values(environment).items() if key in given or key not in shell}
         values.update(settings)
         missing = [
             one.name

@@ -9,22 +9,21 @@ import platform
 import re
 import sys
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from dea.raijin.credentials import user_path_from
-from dea.workspace import aws_account, checkout, environment, events, interpreters, packaging, runtime
+from dea.workspace import aws_account, checkout, environment, events, interpreters, packaging, policy, runtime
 from dea.workspace import settings as function_settings
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.interface import console, print_json, progress, starting
 from dea.workspace.runtime import Deployed, Invocation, Runtime, TaskRoot
-from dea.workspace.sandbox import REGION, sandbox
+from dea.workspace.sandbox import ACCOUNT, REGION, Sandbox, sandbox
 from dea.workspace.settings import Settings
 
 TARGETS = ("sandbox", "aws")
-SANDBOX_ACCOUNT = "000000000000"  # an account that is none
 
 _MAX_TIMEOUT_S = 900.0
 _MAX_RETRIES = 100
@@ -110,9 +109,10 @@ def run(
             variables = {**own, **environment.fetch(resolved.parameters, account.ssm), **account.variables}
         else:
             box = stack.enter_context(starting("starting the sandbox", sandbox(user_path=user_path_from(own))))
-            account_id, region = SANDBOX_ACCOUNT, REGION
+            account_id, region = ACCOUNT, REGION
             fetched = environment.fetch(resolved.parameters, box.ssm()) if resolved.parameters else {}
-            variables = box.environment(own | fetched)
+            role = stack.enter_context(_role(box, function, own, resolved))
+            variables = {**box.environment(own | fetched), **role}
         for key in sorted(key for key in own if key in runtime.RESERVED or variables.get(key) != own[key]):
             console.print(
                 f"{key} is not the function's to set: the value given is not used", markup=False, soft_wrap=True
@@ -174,6 +174,22 @@ def code(
 
 def _unpacking(package: Path) -> AbstractContextManager[TaskRoot]:
     return starting(f"unpacking {package.name}", runtime.unpacked(package))
+
+
+@contextlib.contextmanager
+def _role(
+    box: Sandbox, function: checkout.Function, own: Mapping[str, str], resolved: environment.Resolved
+) -> Iterator[dict[str, str]]:
+    """Give the variables by which the function may do on the sandbox what `inv policy` allows it, and nothing else."""
+    named = {name: environment.SsmParameter(parameter) for name, parameter in resolved.parameters.items()}
+    try:
+        allowed = policy.document(function, {**own, **named}, policy.Place(ACCOUNT, REGION))
+    except WorkspaceError as error:
+        console.print(f"the sandbox checks no permissions of the function: {error}", markup=False, soft_wrap=True)
+        yield {}
+        return
+    with box.restricted(allowed) as role:
+        yield role
 
 
 def _invoke(warm: Runtime, payload: bytes, request_id: str, tries: int) -> list[Invocation]:

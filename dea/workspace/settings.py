@@ -6,7 +6,11 @@
     memory: 512                     # MB
     timeout: 60                     # seconds
     commands: [example]             # the commands of the login node that it runs: their argument schemas travel in its package
-    services: [dynamodb]            # the AWS services that it uses, by boto3's names; those of dea.raijin are understood
+    services:                       # the AWS services that it uses, by boto3's names; those of dea.raijin are understood
+      - s3                          # a name alone, or with what it does there, which `inv policy` needs:
+      - dynamodb:
+          actions: [dynamodb:GetItem]
+          resources: ["arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/runs"]
 
 The values are checked here, once; what they mean for a package is in `dea.workspace.packaging`.
 """
@@ -36,6 +40,24 @@ _MEMORY_MB = (128, 10_240)
 _TIMEOUT_S = (1, 900)
 _HANDLER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9-]*", re.ASCII)
+# IAM User Guide, "IAM JSON policy elements": no wildcard in an action, because what it will match is not known.
+_ACTION = re.compile(r"[a-z0-9-]+:[A-Za-z0-9]+", re.ASCII)
+_RESOURCE = re.compile(r"\*|arn:([a-z-]+|\$\{AWS::Partition\}):[a-z0-9-]+:\S+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Permission:
+    """What a function does with an AWS service.
+
+    Attributes:
+        service: The service, by boto3's name.
+        actions: IAM's names of what it calls, such as `dynamodb:GetItem`.
+        resources: The ARNs that it calls it on; `*` where the action knows no other.
+    """
+
+    service: str
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -50,6 +72,7 @@ class Settings:
         timeout_s: The longest that one invocation may take, in seconds.
         commands: The commands of the login node that it runs.
         services: The AWS services that it uses itself, by boto3's names.
+        permissions: What it does with those services that are declared with their actions.
     """
 
     handler: str
@@ -59,6 +82,7 @@ class Settings:
     timeout_s: int = 60
     commands: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
+    permissions: tuple[Permission, ...] = ()
 
 
 def read(function: Function) -> Settings:
@@ -89,7 +113,12 @@ def read(function: Function) -> Settings:
                 problems.append(f"{key}: {content[key]!r:.80} {error}")
     if problems:
         raise WorkspaceError(f"{path}: {'; '.join(problems)}")
-    return Settings(**{"handler": default.handler, **values})
+    services: tuple[Permission, ...] = values.pop("services", ())
+    return Settings(
+        **{"handler": default.handler, **values},
+        services=tuple(sorted({one.service for one in services})),
+        permissions=tuple(one for one in services if one.actions),
+    )
 
 
 def supported_python(value: object) -> str:
@@ -136,6 +165,43 @@ def _names(value: object, is_one: Any, kind: str) -> tuple[str, ...]:
     return tuple(sorted(set(value)))
 
 
+def _services(value: object) -> tuple[Permission, ...]:
+    if not isinstance(value, list):
+        raise ValueError(  # noqa: TRY004 - what `read` expects of a value that cannot be
+            "is no list of AWS services' names, as boto3 has them, or of mappings from one to what is done with it"
+        )
+    return tuple(_service(entry) for entry in value)
+
+
+def _service(entry: object) -> Permission:
+    name, details = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (entry, None)
+    if not isinstance(name, str) or not _SERVICE.fullmatch(name):
+        raise ValueError(
+            f"has {entry!r:.60}, which is no AWS service's name, as boto3 has them, nor a mapping from one"
+        )
+    if name is entry:
+        return Permission(name, (), ())
+    if not isinstance(details, dict) or set(details) != {"actions", "resources"}:
+        raise ValueError(f"has {name} with other keys than its two, actions and resources")
+    return Permission(
+        name,
+        _texts(
+            details["actions"], _ACTION, f"{name}: actions is no list of IAM actions, written out as SERVICE:Action"
+        ),
+        _texts(details["resources"], _RESOURCE, f"{name}: resources is no list of ARNs"),
+    )
+
+
+def _texts(value: object, pattern: re.Pattern[str], said: str) -> tuple[str, ...]:
+    if (
+        not isinstance(value, list)
+        or not value
+        or not all(isinstance(one, str) and pattern.fullmatch(one) for one in value)
+    ):
+        raise ValueError(f"has {said}: {value!r:.60}")
+    return tuple(sorted(set(value)))
+
+
 _KEYS: dict[str, tuple[str, Any]] = {
     "handler": ("handler", _handler),
     "python": ("python", supported_python),
@@ -143,5 +209,5 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "memory": ("memory_mb", lambda value: _whole_number(value, _MEMORY_MB, "MB")),
     "timeout": ("timeout_s", lambda value: _whole_number(value, _TIMEOUT_S, "seconds")),
     "commands": ("commands", lambda value: _names(value, is_name, "commands' names")),
-    "services": ("services", lambda value: _names(value, _SERVICE.fullmatch, "AWS services' names, as boto3 has them")),
+    "services": ("services", _services),
 }

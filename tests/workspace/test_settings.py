@@ -33,6 +33,23 @@ def test_what_it_says_is_taken(tmp_path: Path) -> None:
     )
 
 
+def test_a_service_may_say_what_is_done_with_it(tmp_path: Path) -> None:
+    text = """
+services:
+  - s3
+  - sqs: {actions: [sqs:SendMessage, sqs:GetQueueUrl], resources: ["arn:aws:sqs:${AWS::Region}:${AWS::AccountId}:q"]}
+  - sqs: {actions: [sqs:ListQueues], resources: ["*"]}
+"""
+    read = settings.read(function(tmp_path, text))
+    assert read.services == ("s3", "sqs")
+    assert read.permissions == (
+        settings.Permission(
+            "sqs", ("sqs:GetQueueUrl", "sqs:SendMessage"), ("arn:aws:sqs:${AWS::Region}:${AWS::AccountId}:q",)
+        ),
+        settings.Permission("sqs", ("sqs:ListQueues",), ("*",)),
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -47,7 +64,23 @@ def test_what_it_says_is_taken(tmp_path: Path) -> None:
         ("timeout: '60'", "from 1 to 900"),
         ("commands: example", "no list of commands' names"),
         ("commands: [../evil]", "no list of commands' names"),
-        ("services: [S3]", "no list of AWS services' names"),
+        ("services: s3", "no list of AWS services' names"),
+        ("services: [S3]", "has 'S3', which is no AWS service's name"),
+        ("services: [{s3: {}, sqs: {}}]", "nor a mapping from one"),
+        ("services: [{s3: }]", "has s3 with other keys than its two, actions and resources"),
+        ("services: [{s3: {actions: [s3:GetObject]}}]", "has s3 with other keys"),
+        (
+            "services: [{s3: {actions: ['s3:*'], resources: ['*']}}]",
+            "s3: actions is no list of IAM actions, written out",
+        ),
+        (
+            "services: [{s3: {actions: ['s3:Get*'], resources: ['*']}}]",
+            "actions is no list of IAM actions, written out",
+        ),
+        ("services: [{s3: {actions: [GetObject], resources: ['*']}}]", "actions is no list of IAM actions"),
+        ("services: [{s3: {actions: [], resources: ['*']}}]", "actions is no list of IAM actions"),
+        ("services: [{s3: {actions: [s3:GetObject], resources: [bucket]}}]", "resources is no list of ARNs"),
+        ("services: [{s3: {actions: [s3:GetObject], resources: '*'}}]", "resources is no list of ARNs"),
         ("colour: red", "there is no key 'colour'"),
         ("3: x", "there is no key 3"),
         ("[1, 2]", "holds no mapping"),

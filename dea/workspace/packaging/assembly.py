@@ -141,7 +141,7 @@ def build(
             break
     else:
         raise WorkspaceError(f"the package cache loses what is put into it: look at {cache.folder()}, or remove it")
-    documents = {MANIFEST: _manifest(function, wanted, recipe, lock, needed, made)}
+    documents = {MANIFEST: _manifest(function, wanted, recipe, lock, needed, made, taken)}
     if any(package.name == "dea-raijin" for package in needed.internal):
         documents[SCHEMAS] = approval.packaged_schemas(wanted.commands, root)
     folders = {
@@ -305,7 +305,13 @@ def _importable(name: str) -> str:
 
 
 def _manifest(
-    function: Function, wanted: Settings, recipe: Recipe, lock: locking.Lock, needed: Requirements, made: Sequence[Part]
+    function: Function,
+    wanted: Settings,
+    recipe: Recipe,
+    lock: locking.Lock,
+    needed: Requirements,
+    made: Sequence[Part],
+    taken: Sequence[Segment],
 ) -> str:
     compiler: Compiler | None = recipe.compiler
     document = {
@@ -322,8 +328,14 @@ def _manifest(
         "requirements": list(needed.all_third_party()),
         "lock": hashlib.sha256(lock.body.encode()).hexdigest(),
         "parts": [
-            {"name": part.name, "version": part.version, "sha256": part.digest, "left_out": part.left_out}
-            for part in made
+            {
+                "name": part.name,
+                "version": part.version,
+                "sha256": part.digest,
+                "modules": sorted({_importable(entry.name) for entry in segment.entries} - {""}),
+                "left_out": part.left_out,
+            }
+            for part, segment in zip(made, taken, strict=True)
         ],
         "rules": rules.RULES,
     }

@@ -7,5 +7,6 @@ user's `~/.ssh` or `~/.aws` is read or written, and nothing is left at the end, 
 """
 
 from dea.workspace.sandbox.client import REGION, LoginNodeKind, Sandbox, sandbox
+from dea.workspace.sandbox.identity import ACCOUNT
 
-__all__ = ["REGION", "LoginNodeKind", "Sandbox", "sandbox"]
+__all__ = ["ACCOUNT", "REGION", "LoginNodeKind", "Sandbox", "sandbox"]
