@@ -18,6 +18,7 @@ nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["tests", "remote", "lint", "types", "docs"]
 
 LOCK = "requirements-dev.lock"
+RUNTIME_CLIENT_LOCK = "dea/workspace/runtime/client.lock"
 PARTS = ("remote", "raijin", "lambdas", "workspace")
 FUNCTIONS = sorted(folder.name for folder in (ROOT / "functions").iterdir() if (folder / f"{folder.name}.py").is_file())
 # What ruff looks at.
@@ -141,7 +142,7 @@ def dev(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def lock(session: nox.Session) -> None:
-    """Pin the development tools anew in requirements-dev.lock: third-party packages only, with hashes, no index address."""
+    """Pin the development tools and AWS's runtime client anew: third-party packages only, with hashes, no index address."""
     uv: str = nox.virtualenv.UV
     internal = (argument for part in PARTS for argument in ("--no-emit-package", f"dea-{part}"))
     options = (
@@ -153,7 +154,8 @@ def lock(session: nox.Session) -> None:
         "--no-annotate",
         "--no-emit-index-url",
     )
-    sources = ("--group", "dev", "dea/workspace/pyproject.toml")
-    session.run(
-        uv, "pip", "compile", "--quiet", *options, *internal, *sources, "-o", LOCK, *session.posargs, external=True
-    )
+    for path, sources in (
+        (LOCK, (*internal, "--group", "dev", "dea/workspace/pyproject.toml")),
+        (RUNTIME_CLIENT_LOCK, ("--group", "runtime-client")),
+    ):
+        session.run(uv, "pip", "compile", "--quiet", *options, *sources, "-o", path, *session.posargs, external=True)

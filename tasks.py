@@ -106,22 +106,57 @@ def package(
 
 
 @task(
-    iterable=["set"],
+    iterable=["event", "set"],
     help={
         "name": "The function's name.",
         "environment": "The environment of its env_vars.yaml (default: default).",
-        "event": "The event: a file, a JSON text, or - for standard input.",
+        "event": "The event: a file, a JSON text, or - for standard input; may be repeated, for one process (default: {}).",
         "set": "NAME=VALUE: sets an environment variable, over the file's value; may be repeated.",
         "target": "sandbox, or aws: your own AWS credentials and the real login node.",
+        "yes": "With --target aws: do not ask.",
+        "source": "Run from the working tree with this Python instead of from the package.",
+        "zip": "Run this package instead of making one.",
+        "timeout": "Seconds that one invocation may take (default: function.yaml's).",
+        "log-format": "Text or JSON, as Lambda's log formats.",
+        "request-id": "The request id, to play a retry (default: a new one for each event).",
+        "retries": "How often a failed event is tried again with the same request id; Lambda tries asynchronous ones twice more.",
+        "json": "Print a list with the result or error document and the figures of each invocation.",
     },
 )
 def run_lambda(
-    context: Any, name: str, environment: str | None = None, event: str = "{}", set: Any = None, target: str = "sandbox"
+    context: Any,
+    name: str,
+    environment: str | None = None,
+    event: Any = None,
+    set: Any = None,
+    target: str = "sandbox",
+    yes: bool = False,
+    source: bool = False,
+    zip: str = "",
+    timeout: str = "",
+    log_format: str = "Text",
+    request_id: str = "",
+    retries: str = "0",
+    json: bool = False,
 ) -> int:
-    """Run a function once; print its log, and its result as JSON."""
+    """Run a function as Lambda does; print its log and reports, and its result as JSON."""
     from dea.workspace import run_lambda
 
-    return run_lambda.run(name, environment_name=environment, event=event, settings=set or (), target=target)
+    return run_lambda.run(
+        name,
+        environment_name=environment,
+        sources=event or (),
+        settings=set or (),
+        target=target,
+        confirmed=yes,
+        from_source=source,
+        package=Path(zip) if zip else None,
+        timeout_s=timeout,
+        log_format=log_format,
+        request_id=request_id,
+        retries=retries,
+        as_json=json,
+    )
 
 
 @task(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -47,6 +48,8 @@ console: Console = _Console()  # type: ignore[assignment]  # it answers as the r
 def task(**options: Any) -> Callable[[Callable[..., int | None]], Task[Any]]:
     """Make an Invoke task of a function, so that a `WorkspaceError` ends it with one line on stderr and status 1.
 
+    A TERM signal ends it as Ctrl-C does: what it has started and made goes with it.
+
     Args:
         **options: As for Invoke's own `task`.
 
@@ -56,6 +59,7 @@ def task(**options: Any) -> Callable[[Callable[..., int | None]], Task[Any]]:
     def decorate(body: Callable[..., int | None]) -> Task[Any]:
         @functools.wraps(body)
         def guarded(*args: Any, **kwargs: Any) -> None:
+            signal.signal(signal.SIGTERM, _interrupt)
             try:
                 status = body(*args, **kwargs)
             except WorkspaceError as error:
@@ -69,6 +73,10 @@ def task(**options: Any) -> Callable[[Callable[..., int | None]], Task[Any]]:
         return made
 
     return decorate
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @contextmanager

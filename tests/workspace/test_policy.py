@@ -217,7 +217,7 @@ def handler(event, context):
     function = made(tmp_path, source)
     (tmp_path / "env_vars.yaml").write_text("SEEN: {ssm: orchestrator.raijin.users.default.user}\n")
     monkeypatch.setattr(run_lambda.checkout, "function", lambda name: function)
-    run_lambda.run("made", environment_name=None, event="{}", settings=(), target="sandbox")
+    run_lambda.run("made", from_source=True)
     out, err = capfd.readouterr()
     refused, seen = json.loads(out)
     assert "not authorized to perform: sqs:ListQueues" in refused
@@ -225,10 +225,10 @@ def handler(event, context):
     assert "SEEN=(from SSM parameter orchestrator.raijin.users.default.user)" in err
     declared = "services: [{sqs: {actions: [sqs:ListQueues], resources: ['*']}}]\n"
     made(tmp_path, source, declared)
-    run_lambda.run("made", environment_name=None, event="{}", settings=(), target="sandbox")
+    run_lambda.run("made", from_source=True)
     assert capfd.readouterr().out == "null\n"
     made(tmp_path, source, "services: [sqs]\n")
-    run_lambda.run("made", environment_name=None, event="{}", settings=(), target="sandbox")
+    run_lambda.run("made", from_source=True)
     out, err = capfd.readouterr()
     assert out == "null\n"
     assert "the sandbox checks no permissions of the function: " in err

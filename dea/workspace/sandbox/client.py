@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-import boto3
 import psutil
 from botocore.config import Config
 
@@ -90,8 +89,7 @@ class Sandbox:
 
     def ssm(self) -> SSMClient:
         """Return a client of this sandbox's SSM, whatever this process's own AWS settings are."""
-        session = boto3.Session(aws_access_key_id="sandbox", aws_secret_access_key="sandbox", region_name=REGION)  # noqa: S106
-        return session.client("ssm", endpoint_url=self.endpoint_url, config=Config(proxies={}))
+        return identity.session(REGION).client("ssm", endpoint_url=self.endpoint_url, config=Config(proxies={}))
 
     def session(self, **options: Any) -> RaijinSession:
         """Return a session with this sandbox's login node; the options are those of `RaijinSession`."""

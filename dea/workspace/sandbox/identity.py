@@ -6,16 +6,38 @@ It talks to the running server from outside; moto itself is not imported.
 from __future__ import annotations
 
 import json
+import os
 import urllib.request
 from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.session import Session as BotocoreSession
 
 ACCOUNT = "123456789012"
 """The account that moto makes everything in."""
 
 _ROLE = "function"
+
+
+def session(region: str) -> boto3.Session:
+    """Return an AWS session with the sandbox's credentials, whatever this process's own settings are.
+
+    Of the caller's files and profile nothing is looked up: a profile that does not exist would be an error.
+    """
+    alone = BotocoreSession(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+    return boto3.Session(
+        aws_access_key_id="sandbox",
+        aws_secret_access_key="sandbox",  # noqa: S106
+        region_name=region,
+        botocore_session=alone,
+    )
 
 
 def restrict(endpoint_url: str, region: str, policy: dict[str, Any]) -> dict[str, str]:
@@ -59,5 +81,4 @@ def _document(statements: list[dict[str, Any]]) -> str:
 
 
 def _client(service: Any, endpoint_url: str, region: str) -> Any:
-    session = boto3.Session(aws_access_key_id="sandbox", aws_secret_access_key="sandbox", region_name=region)  # noqa: S106
-    return session.client(service, endpoint_url=endpoint_url, config=Config(proxies={}))
+    return session(region).client(service, endpoint_url=endpoint_url, config=Config(proxies={}))
