@@ -28,7 +28,6 @@ TARGETS = ("sandbox", "aws")
 _MAX_TIMEOUT_S = 900.0
 _MAX_RETRIES = 100
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
-_ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}  # Lambda's names for the kernel's
 
 
 def run(
@@ -147,24 +146,22 @@ def code(
     Raises:
         WorkspaceError: If the package given cannot be run here, or one cannot be made.
     """
-    machine = platform.machine()
     if package is not None:
-        said = runtime.manifest(package)
+        said = runtime.manifest_of(package)
         if said.function != function.name:
             raise WorkspaceError(f"{package} is the package of {said.function}, not of {function.name}")
-        if said.architecture != _ARCHITECTURES.get(machine):
-            raise WorkspaceError(f"{package} is for {said.architecture}, and this machine is {machine}")
+        if elsewhere := said.target.why_not_here():
+            raise WorkspaceError(f"{package} cannot be run here: {elsewhere}")
         return _unpacking(package)
     if from_source:
         return runtime.working_tree(function, settings)
-    unlike = ""
-    if settings.python not in interpreters.installed():
+    target = packaging.Target(settings.python, settings.architecture)
+    unlike = target.why_not_here()
+    if not unlike and interpreters.find(settings.python) is None:
         unlike = f"this machine has no Python {settings.python}"
-    elif settings.architecture != _ARCHITECTURES.get(machine):
-        unlike = f"this machine is {machine}, and the package for {settings.architecture}"
     if unlike:
         console.print(
-            f"{unlike}: running {function.name} from the working tree with Python {platform.python_version()} instead",
+            f"not the package, {unlike}: running {function.name} from the working tree with Python {platform.python_version()}",
             markup=False,
             soft_wrap=True,
         )

@@ -22,6 +22,8 @@ def make_package(
         "handler": f"{function}.handler",
         "python": python,
         "architecture": architecture,
+        "requirements": [],
+        "parts": [],
     }
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in {**files, "dea_package.json": json.dumps(manifest)}.items():

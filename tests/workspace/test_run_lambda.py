@@ -129,12 +129,14 @@ def test_the_working_tree_runs_with_this_interpreter() -> None:
 def test_without_an_interpreter_of_the_version_the_working_tree_runs_and_a_line_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(interpreters, "installed", dict)
+    monkeypatch.setattr(interpreters, "find", lambda _: None)
     with run_lambda.code(checkout.function("example"), Settings("example.handler")) as root:
         assert not root.packaged
         assert root.folder == ROOT / "functions" / "example"
     said = " ".join(capsys.readouterr().err.split())
-    assert said.startswith("this machine has no Python 3.13: running example from the working tree with Python 3.")
+    assert said.startswith(
+        "not the package, this machine has no Python 3.13: running example from the working tree with Python 3."
+    )
 
 
 def test_one_event_prints_its_result_alone(package: Any, run: Any) -> None:
@@ -235,7 +237,7 @@ def test_a_mistake_is_one_clear_line_and_a_status(arguments: list[str], said: st
 def test_a_package_that_is_another_functions_or_another_machines_is_refused(package: Any) -> None:
     example = checkout.function("example")
     other = "arm64" if NATIVE == "x86_64" else "x86_64"
-    with pytest.raises(WorkspaceError, match=f"is for {other}, and this machine is"):
+    with pytest.raises(WorkspaceError, match=f"it is made for {other}, and this machine is"):
         run_lambda.code(example, Settings(""), package=Path(package(ECHO, architecture=other)))
     path = Path(package(ECHO)).with_name("tidy.zip")
     make_package(path, {"tidy.py": ECHO}, function="tidy", python=VERSION, architecture=NATIVE)

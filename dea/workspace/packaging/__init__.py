@@ -7,8 +7,9 @@
 The tasks' side, what a person sees, is in `dea.workspace.packaging.tasks`.
 """
 
-from dea.workspace.packaging.assembly import MANIFEST, Package, build
+from dea.workspace.packaging.assembly import Package, build
 from dea.workspace.packaging.locking import lock, target_of
+from dea.workspace.packaging.manifest import FILE as MANIFEST
 from dea.workspace.packaging.targets import Target
 
 __all__ = ["MANIFEST", "Package", "Target", "build", "lock", "target_of"]

@@ -18,7 +18,7 @@ from dea.remote.contract.packaged import FILE as SCHEMAS
 from dea.workspace import approval, settings, tracked
 from dea.workspace.checkout import ROOT, Function
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.packaging import cache, locking, parts, requirements, rules, segments
+from dea.workspace.packaging import cache, locking, manifest, parts, requirements, rules, segments
 from dea.workspace.packaging.bytecode import Compiler, compiler_for
 from dea.workspace.packaging.distributions import File
 from dea.workspace.packaging.parts import Part, Recipe
@@ -28,10 +28,6 @@ from dea.workspace.packaging.segments import Segment
 from dea.workspace.packaging.targets import Target
 from dea.workspace.settings import Settings
 
-MANIFEST = "dea_package.json"
-"""The file in a package's root that says what the package was made of."""
-
-FORMAT = 1
 MAX_UNZIPPED_BYTES = 250 * 1024 * 1024  # AWS Lambda Developer Guide, "Lambda quotas": deployment package, unzipped
 MAX_UPLOAD_BYTES = 50 * 1024 * 1024  # the same: zipped, for direct upload
 
@@ -141,7 +137,7 @@ def build(
             break
     else:
         raise WorkspaceError(f"the package cache loses what is put into it: look at {cache.folder()}, or remove it")
-    documents = {MANIFEST: _manifest(function, wanted, recipe, lock, needed, made, taken)}
+    documents = {manifest.FILE: _manifest(function, wanted, recipe, lock, needed, made, taken)}
     if any(package.name == "dea-raijin" for package in needed.internal):
         documents[SCHEMAS] = approval.packaged_schemas(wanted.commands, root)
     folders = {
@@ -315,7 +311,7 @@ def _manifest(
 ) -> str:
     compiler: Compiler | None = recipe.compiler
     document = {
-        "format": FORMAT,
+        "format": manifest.FORMAT,
         "function": function.name,
         "handler": wanted.handler,
         "python": recipe.target.python,

@@ -156,23 +156,11 @@ def check_complete(found: Iterable[Distribution], target: Target) -> None:
     from packaging.requirements import Requirement  # noqa: PLC0415 - a warm build needs none of it
 
     by_name = {distribution.name: distribution for distribution in found}
-    environment = {
-        "implementation_name": "cpython",
-        "implementation_version": f"{target.python}.0",
-        "os_name": "posix",
-        "platform_machine": target.machine,
-        "platform_python_implementation": "CPython",
-        "platform_system": "Linux",
-        "python_full_version": f"{target.python}.0",
-        "python_version": target.python,
-        "sys_platform": "linux",
-        "extra": "",
-    }
     problems = []
     for distribution in by_name.values():
         for line in distribution.requires:
             required = Requirement(line)
-            if required.marker is not None and not required.marker.evaluate(environment):
+            if required.marker is not None and not required.marker.evaluate(target.marker_environment):
                 continue
             there = by_name.get(normalised(required.name))
             if there is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from dataclasses import dataclass
 
 # Lambda's base images: Amazon Linux 2 up to python3.11, Amazon Linux 2023 from python3.12 on.
@@ -11,6 +13,7 @@ _GLIBC = (2, 34)
 _MANYLINUX_UP_TO_3_11 = "manylinux_2_17"
 _MANYLINUX = "manylinux_2_34"
 _MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
+_ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 @dataclass(frozen=True)
@@ -51,3 +54,31 @@ class Target:
         """
         manylinux = _MANYLINUX_UP_TO_3_11 if self.python == "3.11" else _MANYLINUX
         return ("--python-version", self.python, "--python-platform", f"{self.machine}-{manylinux}")
+
+    def why_not_here(self) -> str:
+        """Return why this machine cannot load what is made for this target, or nothing; whether it has the Python is not asked."""
+        if sys.platform != "linux":
+            return f"it is made for Linux, and this machine runs {platform.system()}"
+        machine = platform.machine().lower()
+        here = _ARCHITECTURES.get(machine, machine)
+        return "" if here == self.architecture else f"it is made for {self.architecture}, and this machine is {here}"
+
+    @property
+    def marker_environment(self) -> dict[str, str]:
+        """What environment markers are evaluated with (PyPA, "Dependency specifiers").
+
+        >>> Target("3.13", "arm64").marker_environment["platform_machine"]
+        'aarch64'
+        """
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": f"{self.python}.0",
+            "os_name": "posix",
+            "platform_machine": self.machine,
+            "platform_python_implementation": "CPython",
+            "platform_system": "Linux",
+            "python_full_version": f"{self.python}.0",
+            "python_version": self.python,
+            "sys_platform": "linux",
+            "extra": "",
+        }

@@ -9,7 +9,7 @@ from dea.workspace.runtime.client import install as install_client
 from dea.workspace.runtime.deployed import LOG_FORMATS, RESERVED, Deployed
 from dea.workspace.runtime.lifecycle import MAX_PAYLOAD_BYTES, Invocation, Runtime
 from dea.workspace.runtime.report import Report
-from dea.workspace.runtime.task_root import Manifest, TaskRoot, manifest, unpacked, working_tree
+from dea.workspace.runtime.task_root import TaskRoot, manifest_of, unpacked, working_tree
 
 __all__ = [
     "LOG_FORMATS",
@@ -17,12 +17,11 @@ __all__ = [
     "RESERVED",
     "Deployed",
     "Invocation",
-    "Manifest",
     "Report",
     "Runtime",
     "TaskRoot",
     "install_client",
-    "manifest",
+    "manifest_of",
     "unpacked",
     "working_tree",
 ]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from dea.workspace import environment
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.packaging.assembly import MAX_UNZIPPED_BYTES, MAX_UPLOAD_BYTES, megabytes
+from dea.workspace.packaging.manifest import Unreadable
 from dea.workspace.validation import native, shapes, variables
-from dea.workspace.validation.manifest import Unreadable
 from dea.workspace.validation.package import Answers, Opened
 
 _SHOWN = 5

@@ -8,12 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
-import shutil
 import stat
 import subprocess
-import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,14 +19,13 @@ from typing import Any
 from dea.workspace import interpreters, settings
 from dea.workspace.checkout import Function
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.packaging import MANIFEST, Target
-from dea.workspace.validation import manifest
-from dea.workspace.validation.manifest import Manifest, Unreadable
+from dea.workspace.packaging import Target, manifest
+from dea.workspace.packaging.manifest import Manifest, Unreadable
+from dea.workspace.unpacking import make_read_only, temporary_folder
 
 _MAX_UNPACKED_BYTES = 2**30
 _TIMEOUT_S = 120
 _PROBE = Path(__file__).with_name("probe.py")
-_MACHINES = {"amd64": "x86_64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True)
@@ -97,9 +92,8 @@ def opened(function: Function, path: Path, variables: Mapping[str, str]) -> Iter
     Raises:
         WorkspaceError: If there is no such file, or it is no zip that can be unpacked here.
     """
-    folder = Path(tempfile.mkdtemp(prefix="dea-validate-"))
-    task_root = folder / "task"
-    try:
+    with temporary_folder() as folder:
+        task_root = folder / "task"
         try:
             with zipfile.ZipFile(path) as archive:
                 unzipped_bytes = sum(info.file_size for info in archive.infolist())
@@ -111,7 +105,7 @@ def opened(function: Function, path: Path, variables: Mapping[str, str]) -> Iter
         except (OSError, zipfile.BadZipFile) as error:
             raise WorkspaceError(f"{path} cannot be unpacked: {error}") from error
         files = sorted(found.relative_to(task_root).as_posix() for found in task_root.rglob("*") if found.is_file())
-        said = _manifest(task_root / MANIFEST)
+        said = _manifest(task_root / manifest.FILE)
         if isinstance(said, Unreadable):
             wanted = settings.read(function)
             target, handler = Target(wanted.python, wanted.architecture), wanted.handler
@@ -131,11 +125,6 @@ def opened(function: Function, path: Path, variables: Mapping[str, str]) -> Iter
             not_imported="",
         )
         yield _asked(made, variables)
-    finally:
-        # Folders alone: what was imported may have left a link to somebody's file.
-        for place, _, _ in os.walk(folder):
-            Path(place).chmod(stat.S_IRWXU)
-        shutil.rmtree(folder)
 
 
 def _unpack(archive: zipfile.ZipFile, folder: Path) -> list[str]:
@@ -161,7 +150,9 @@ def _unpack(archive: zipfile.ZipFile, folder: Path) -> list[str]:
 
 def _manifest(path: Path) -> Manifest | Unreadable:
     try:
-        return manifest.read(path)
+        return manifest.parse(path.read_bytes())
+    except OSError:
+        return Unreadable(f"it has no {path.name}: it was not made by inv package")
     except Unreadable as error:
         return error
 
@@ -170,7 +161,7 @@ def _asked(package: Opened, variables: Mapping[str, str]) -> Opened:
     found = interpreters.find(package.target.python)
     if found is None:
         return replace(package, not_imported=f"this machine has no Python {package.target.python}")
-    elsewhere = _elsewhere(package.target)
+    elsewhere = package.target.why_not_here()
     module, _, attribute = package.handler.rpartition(".")
     request = {
         "folder": str(package.folder),
@@ -179,20 +170,11 @@ def _asked(package: Opened, variables: Mapping[str, str]) -> Opened:
         "import": not elsewhere,
         "modules": [] if isinstance(package.manifest, Unreadable) else package.manifest.required_modules(),
     }
-    _make_read_only(package.folder)
+    make_read_only(package.folder)
     before = _state(package.folder)
     answers = _probe(found[0], request, _environment(package, variables))
     written = tuple(sorted(name for name, when in _state(package.folder).items() if before.get(name) != when))
     return replace(package, answers=Answers(**answers, written=written), not_imported=elsewhere)
-
-
-def _elsewhere(target: Target) -> str:
-    """Return why this machine cannot load what is made for a target, or nothing."""
-    machine = platform.machine().lower()
-    here = _MACHINES.get(machine, machine)
-    if sys.platform != "linux":
-        return f"it is made for Linux, and this machine runs {platform.system()}"
-    return "" if here == target.architecture else f"it is made for {target.architecture}, and this machine is {here}"
 
 
 def _probe(interpreter: Path, request: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
@@ -243,13 +225,6 @@ def _environment(package: Opened, variables: Mapping[str, str]) -> dict[str, str
         "AWS_EC2_METADATA_DISABLED": "true",
         **variables,
     }
-
-
-def _make_read_only(folder: Path) -> None:
-    for place, _, files in os.walk(folder):
-        Path(place).chmod(stat.S_IRUSR | stat.S_IXUSR)
-        for file in files:
-            Path(place, file).chmod(stat.S_IRUSR | stat.S_IXUSR)
 
 
 def _state(folder: Path) -> dict[str, tuple[int, int]]:

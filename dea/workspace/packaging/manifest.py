@@ -1,17 +1,23 @@
-"""Reads what a package says of itself, `dea_package.json`, as far as it is checked."""
+"""What a package says of itself, `dea_package.json`: its name and format, and the one reader of it.
+
+`dea.workspace.packaging.assembly` writes it, with more in it than is read here: docs/reference/package.md has it all.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from typing import TYPE_CHECKING, Any
 
 from dea.workspace import settings
-from dea.workspace.packaging import Target
+from dea.workspace.packaging.requirements import normalised
+from dea.workspace.packaging.targets import Target
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+FILE = "dea_package.json"
+"""The file in a package's root that says what the package was made of."""
 
 FORMAT = 1
 
@@ -42,7 +48,7 @@ class Manifest:
         handler: The handler, `MODULE.FUNCTION`.
         target: What it is made for.
         requirements: The third-party requirements that apply to the target.
-        parts: Its parts by their distributions' names, in their canonical form.
+        parts: Its parts by their distributions' names, normalised.
     """
 
     function: str
@@ -53,28 +59,28 @@ class Manifest:
 
     def part_of(self, requirement: Requirement) -> Part | None:
         """Return the part that is there for a requirement, or None."""
-        return self.parts.get(canonicalize_name(requirement.name))
+        return self.parts.get(normalised(requirement.name))
 
     def required_modules(self) -> list[str]:
         """Return what the required parts make importable, sorted."""
         return sorted({module for one in self.requirements if (part := self.part_of(one)) for module in part.modules})
 
 
-def read(path: Path) -> Manifest:
+def parse(content: bytes) -> Manifest:
     """Read a manifest.
 
     Raises:
-        Unreadable: If it cannot be.
+        Unreadable: If it is not one.
     """
     try:
-        return _parsed(json.loads(path.read_bytes()))
-    except OSError:
-        raise Unreadable(f"it has no {path.name}: it was not made by inv package") from None
+        return _parsed(json.loads(content))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unreadable(f"its {path.name} is not as inv package writes it: {error!r:.120}") from error
+        raise Unreadable(f"its {FILE} is not as inv package writes it: {error!r:.120}") from error
 
 
 def _parsed(content: Any) -> Manifest:
+    from packaging.requirements import Requirement  # noqa: PLC0415 - slow to import, and a warm build reads no manifest
+
     if content["format"] != FORMAT:
         raise ValueError(f"format {content['format']!r:.20}, not {FORMAT}")
     target = Target(
@@ -85,21 +91,11 @@ def _parsed(content: Any) -> Manifest:
         function=str(content["function"]),
         handler=str(content["handler"]),
         target=target,
-        requirements=tuple(one for one in wanted if _applies(one, target)),
+        requirements=tuple(
+            one for one in wanted if one.marker is None or one.marker.evaluate(target.marker_environment)
+        ),
         parts={
-            canonicalize_name(part["name"]): Part(str(part["version"]), tuple(map(str, part["modules"])))
+            normalised(part["name"]): Part(str(part["version"]), tuple(map(str, part["modules"])))
             for part in content["parts"]
         },
     )
-
-
-def _applies(requirement: Requirement, target: Target) -> bool:
-    environment = {
-        "python_version": target.python,
-        "python_full_version": f"{target.python}.0",
-        "sys_platform": "linux",
-        "platform_system": "Linux",
-        "platform_machine": target.machine,
-        "os_name": "posix",
-    }
-    return requirement.marker is None or requirement.marker.evaluate(environment)
