@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -120,10 +121,14 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Measure what the documentation claims in numbers."""
+    """Measure what the documentation claims in numbers: all, or the benchmarks named first; options go on to each."""
+    there = sorted(script.parent.name for script in (ROOT / "benchmarks").glob("*/__main__.py"))
+    named = list(itertools.takewhile(lambda word: not word.startswith("-"), session.posargs))
+    if unknown := [name for name in named if name not in there]:
+        session.error(f"there is no benchmark {unknown[0]!r}: choose from {', '.join(there)}")
     _install_workspace(session)
-    for script in sorted((ROOT / "benchmarks").glob("*/__main__.py")):
-        session.run("python", str(script.parent), *session.posargs)
+    for name in named or there:
+        session.run("python", f"benchmarks/{name}", *session.posargs[len(named) :])
 
 
 @nox.session(venv_backend="none")

@@ -18,18 +18,28 @@ HEADINGS = ("Call", "dea.raijin, ms", "predecessor, ms", "times faster")
 
 
 class BenchmarkDirective(SphinxDirective):
-    """Makes the table of the benchmark that its argument names, with how it was measured below."""
+    """Makes a table of the benchmark that its first argument names, with how it was measured below.
+
+    A second argument names another of its tables, which is shown alone.
+    """
 
     required_arguments = 1
+    optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """Return the table and one paragraph."""
+        """Return the table and, with the first one of a benchmark, one paragraph."""
         path = BENCHMARKS / self.arguments[0] / "results.json"
         self.env.note_dependency(str(path))
         results = json.loads(path.read_text("utf-8"))
+        if len(self.arguments) > 1:
+            return [_made_table(results[self.arguments[1]])]
         if "headings" in results:  # the benchmark has made its own cells
-            return [_table([tuple(results["headings"]), *map(tuple, results["rows"])]), _how(results)]
+            return [_made_table(results), _how(results)]
         return [_table([HEADINGS, *(_cells(call) for call in results["calls"])]), _how(results)]
+
+
+def _made_table(made: dict[str, Any]) -> nodes.table:
+    return _table([tuple(made["headings"]), *map(tuple, made["rows"])])
 
 
 def _cells(call: dict[str, Any]) -> tuple[str, ...]:
@@ -43,6 +53,8 @@ def _cells(call: dict[str, Any]) -> tuple[str, ...]:
 
 def _how(results: dict[str, Any]) -> nodes.paragraph:
     machine = results["machine"]
+    login_node = f"the login node is the sandbox's ({machine['login_node']})" if "login_node" in machine else ""
+    details = "; ".join(text for text in (login_node, results.get("with", "")) if text)
     return nodes.paragraph(
         "",
         "",
@@ -51,7 +63,7 @@ def _how(results: dict[str, Any]) -> nodes.paragraph:
         nodes.literal("", results["command"]),
         nodes.Text(
             f" on a machine with {machine['cores']} {machine['architecture']} cores, {machine['system']}, "
-            f"CPython {machine['python']}; the login node is the sandbox's ({machine['login_node']})."
+            f"CPython {machine['python']}; {details}."
         ),
     )
 
