@@ -127,7 +127,7 @@ def verify(checkout: str, folder: str, approval: str, files: "dict[str, str]") -
         if problem:
             problems.append(f"{os.path.relpath(path, checkout)} {problem}")
         folders.add(os.path.dirname(path))
-    problem = _unsafe(os.lstat(approval), trusted, stat.S_ISREG)
+    problem = unsafe(os.lstat(approval), trusted, stat.S_ISREG)
     if problem:
         problems.append(f"{os.path.relpath(approval, checkout)} {problem}")
     checked: "set[str]" = set()
@@ -136,7 +136,7 @@ def verify(checkout: str, folder: str, approval: str, files: "dict[str, str]") -
         while above not in checked:
             checked.add(above)
             try:
-                problem = _unsafe(os.lstat(above), trusted, stat.S_ISDIR)
+                problem = unsafe(os.lstat(above), trusted, stat.S_ISDIR)
             except OSError as error:
                 problem = f"cannot be looked at ({error.strerror})"
             if problem:
@@ -146,6 +146,17 @@ def verify(checkout: str, folder: str, approval: str, files: "dict[str, str]") -
             above = os.path.dirname(above)
     if problems:
         raise Unapproved(*problems)
+
+
+def unsafe(status: os.stat_result, trusted: "tuple[int, int]", is_kind: "Any") -> "str | None":
+    """Return why a file or folder cannot be trusted, or None: the rules of sshd's StrictModes."""
+    if not is_kind(status.st_mode):
+        return "is a symbolic link or no plain file or folder: put the thing itself there"
+    if status.st_uid not in trusted:
+        return f"belongs to user {status.st_uid}: it must belong to root or to the account that runs it"
+    if status.st_mode & _WRITABLE_BY_OTHERS:
+        return f"can be written by others (mode {stat.S_IMODE(status.st_mode):04o}): chmod go-w it"
+    return None
 
 
 def _load(path: str, remedy: str) -> "dict[str, Any]":
@@ -202,7 +213,7 @@ def _problem_with_file(path: str, digest: str, trusted: "tuple[int, int]") -> "s
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     try:
-        problem = _unsafe(os.fstat(descriptor), trusted, stat.S_ISREG)
+        problem = unsafe(os.fstat(descriptor), trusted, stat.S_ISREG)
         if problem:
             return problem
         found = sha256()
@@ -214,14 +225,3 @@ def _problem_with_file(path: str, digest: str, trusted: "tuple[int, int]") -> "s
         return None if found.hexdigest() == digest else "has changed since it was approved"
     finally:
         os.close(descriptor)
-
-
-def _unsafe(status: os.stat_result, trusted: "tuple[int, int]", is_kind: "Any") -> "str | None":
-    """Return why a file or folder cannot be trusted, or None: the rules of sshd's StrictModes."""
-    if not is_kind(status.st_mode):
-        return "is a symbolic link or no plain file or folder: put the thing itself there"
-    if status.st_uid not in trusted:
-        return f"belongs to user {status.st_uid}: it must belong to root or to the account that runs it"
-    if status.st_mode & _WRITABLE_BY_OTHERS:
-        return f"can be written by others (mode {stat.S_IMODE(status.st_mode):04o}): chmod go-w it"
-    return None

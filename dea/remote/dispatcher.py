@@ -10,7 +10,7 @@ import pwd
 import time
 
 from dea.remote import __version__
-from dea.remote.audit import Audit, timestamp
+from dea.remote.audit import Audit, make_private_folder, timestamp
 from dea.remote.contract.receipt import BUSY as OUTCOME_BUSY
 from dea.remote.contract.receipt import EXITED, SIGNALED, Receipt
 from dea.remote.contract.receipt import REFUSED as OUTCOME_REFUSED
@@ -175,7 +175,9 @@ class _Dispatch:
     def _take_place(self, request: Request, plan: Plan) -> "int | None":
         if plan.max_parallel is None or self._audit is None:
             return None
-        place = take_place(os.path.join(self._site.state, "places", request.name), plan.max_parallel)
+        folder = os.path.join(self._site.state, "places", request.name)
+        make_private_folder(folder)
+        place = take_place(folder, plan.max_parallel)
         if place is None:
             raise Refusal(
                 BUSY,

@@ -96,9 +96,8 @@ def take_place(folder: str, places: int) -> "int | None":
         The descriptor that holds the place while it is open, or None if all are taken.
 
     Raises:
-        OSError: If the folder cannot be made or written.
+        OSError: If the folder is not there or cannot be written.
     """
-    os.makedirs(folder, mode=0o700, exist_ok=True)
     for number in range(places):
         descriptor = os.open(
             os.path.join(folder, str(number)), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
