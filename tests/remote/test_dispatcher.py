@@ -166,6 +166,23 @@ def test_a_signal_to_the_dispatcher_reaches_the_command(gate, signum):
         assert running.wait(20) == 128 + signum
 
 
+def test_a_hangup_that_was_to_be_ignored_is_not_handed_on(gate):
+    """As nohup(1) starts it, by hand."""
+    gate.add("waits", '#!/bin/sh\necho ready\nread line < "$HOME/fifo"\n')
+    os.mkfifo(gate.home / "fifo")
+    command = [*gate.program, "--key", "test", "--home", str(gate.home)]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        env=gate.environment("waits"),
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # noqa: PLW1509 - this process has one thread
+    ) as running:
+        assert running.stdout.readline() == b"ready\n"
+        running.send_signal(signal.SIGHUP)
+        (gate.home / "fifo").write_text("go\n")
+        assert running.wait(20) == 0
+
+
 def test_the_file_and_the_folder_both_start_it_and_shadow_nothing(tmp_path):
     """Modules with the names of the standard library's, planted in the current folder and on PYTHONPATH, are not imported."""
     for name in ("os", "stat", "pwd", "time", "sitecustomize", "dea"):
