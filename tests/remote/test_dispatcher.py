@@ -1,10 +1,12 @@
 """The dispatcher as sshd starts it and as a person starts it, with nothing installed."""
 
+import fcntl
 import os
 import pwd
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -198,6 +200,63 @@ def test_the_file_and_the_folder_both_start_it_and_shadow_nothing(tmp_path):
         )
         assert (done.returncode, done.stdout) == (127, "")
         assert done.stderr == "dea-remote: there is no command nope: --list names those that there are\n"
+
+
+def test_the_locale_that_a_client_chose_does_not_change_a_word(gate):
+    """Where sshd has `AcceptEnv LC_*`, as Debian's has, a client decides what Python takes for the file system's encoding."""
+    gate.add("hex", '#!/bin/sh\nprintf %s "$1" | od -An -tx1\n')
+    gate.program = (*gate.program[:3], "-X", "utf8=0", gate.program[3])  # what keeps LC_ALL=C from meaning UTF-8
+    done = gate("hex é数", env={"LC_ALL": "C"})
+    assert (done.stdout, done.stderr) == (" c3 a9 e6 95 b0\n", "")
+    by_hand = gate.start("hex", b"\xe9", env={"LC_ALL": "C"})
+    assert by_hand.stdout == " e9\n"
+
+
+def test_a_symbolic_link_is_found_whatever_the_locale(gate):
+    data = gate.folder / "data"
+    data.mkdir()
+    (data / "é").symlink_to("/etc")
+    anything = [[1, ["\0\U0010ffff", 0]]]
+    rules = [{"name": "data", "type": "path", "under": [str(data)], "pattern": ".*", "automaton": anything}]
+    gate.add("show", "#!/bin/sh\n", arguments=rules)
+    gate.program = (*gate.program[:3], "-X", "utf8=0", gate.program[3])
+    done = gate(f"show --data {data}/é/passwd", env={"LC_ALL": "C"})
+    assert done.returncode == 126
+    assert "leads out of" in done.stderr
+
+
+def test_an_interpreter_that_is_too_old_is_told_so(gate):
+    old = (
+        "import runpy, sys; sys.version_info = (3, 6, 8, 'final', 0); runpy.run_path(sys.argv[1], run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", old, gate.program[3]], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("", 125)
+    assert done.stderr.startswith("dea-remote: this needs Python 3.9 or newer")
+
+
+def test_ctrl_c_before_the_command_has_started_leaves_no_traceback(gate):
+    gate("echo_args a")
+    with gate.logs()[0].open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with gate.popen("echo_args b", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as waiting:
+            log = os.fstat(held.fileno())
+            deadline = time.monotonic() + 20
+            while not opened_by(waiting.pid, log) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            waiting.send_signal(signal.SIGINT)
+            assert (waiting.stdout.read(), waiting.stderr.read()) == (b"", b"")
+            assert waiting.wait(20) == -signal.SIGINT
+
+
+def opened_by(pid, status):
+    """Tell whether a process has a file open."""
+    for entry in Path(f"/proc/{pid}/fd").glob("*"):
+        try:
+            if os.path.samestat(entry.stat(), status):
+                return True
+        except OSError:
+            continue  # closed meanwhile
+    return False
 
 
 def test_by_hand_it_runs_the_checkouts_own_commands():
