@@ -9,6 +9,7 @@ import stat
 from _json import make_scanner  # the C half of `json`, whose Python half costs seven milliseconds
 
 from dea.remote.contract.request import Refusal
+from dea.remote.contract.schema import is_sound
 from dea.remote.contract.status import NOT_FOUND, REFUSED
 from dea.remote.digest import sha256
 
@@ -83,10 +84,7 @@ def load_command(checkout: str, name: str) -> "dict[str, Any]":
     approved = _load(os.path.join(checkout, SCRIPTS, name, APPROVED), f"inv approve --name {name}")
     if approved.get("command") != name or "run" not in approved["files"]:
         raise Unapproved(f"{name}/{APPROVED} is the approval of something else: run inv approve --name {name}")
-    rules = approved.get("arguments")
-    if rules != "any" and not (
-        isinstance(rules, list) and all(isinstance(rule, dict) and "name" in rule for rule in rules)
-    ):
+    if not is_sound(approved.get("arguments")):
         raise Unapproved(f"{name}/{APPROVED} has no schema of the arguments: run inv approve --name {name}")
     return approved
 
@@ -170,17 +168,32 @@ def _load(path: str, remedy: str) -> "dict[str, Any]":
     try:
         text = content.decode("utf-8")
         value, end = make_scanner(_Hooks)(text, 0)  # type: ignore[arg-type]  # typeshed knows a class, C takes what has its attributes
-        sound = isinstance(value, dict) and not text[end:].strip() and isinstance(value.get("files"), dict)
+        sound = isinstance(value, dict) and not text[end:].strip()
     except (ValueError, StopIteration, RecursionError, SystemError):
         # SystemError: the C half looks for the Python half's JSONDecodeError, which nobody has imported.
         sound = False
-    if not sound:
-        raise Unapproved(f"{shown_path} is not what inv approve writes: run {remedy}")
-    if value.get("format") != FORMAT:
+    if sound and value.get("format") != FORMAT:
         raise Unapproved(
             f"{shown_path} has format {value.get('format')!r}, this dispatcher reads {FORMAT}: run {remedy}"
         )
+    if not sound or not _is_sound(value):
+        raise Unapproved(f"{shown_path} is not what inv approve writes: run {remedy}")
     return value  # type: ignore[no-any-return]
+
+
+def _is_sound(document: "dict[str, Any]") -> bool:
+    """Tell whether what both kinds of approval say is of its type: a limit of 0 or false would be none at all."""
+    limits = [document[name] for name in ("timeout", "max_parallel") if name in document]
+    texts = [document[name] for name in ("path", "summary", "schema", "content") if name in document]
+    for mapping in (document.get("files"), document.get("environment", {})):
+        if not isinstance(mapping, dict):
+            return False
+        texts += mapping.values()
+    return (
+        all(type(limit) is int and limit > 0 for limit in limits)
+        and all(isinstance(text, str) for text in texts)
+        and isinstance(document.get("stdin", False), bool)
+    )
 
 
 def _read(path: str, limit: int) -> bytes:

@@ -74,6 +74,45 @@ def test_what_is_no_approval_is_refused(gate, clean, text):
     refused(gate, "clean/approved.json")
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"timeout": 0},
+        {"timeout": -1},
+        {"timeout": False},
+        {"timeout": None},
+        {"timeout": "60"},
+        {"max_parallel": 0},
+        {"max_parallel": True},
+        {"stdin": "no"},
+        {"summary": None},
+        {"environment": []},
+        {"environment": {"A": 5}},
+        {"files": {"run": None}},
+        {"arguments": "all"},
+        {"arguments": [{"name": "data", "type": "path", "under": "/g/data"}]},
+        {"arguments": [{"name": "unit", "type": "string", "enum": "GiB"}]},
+        {"arguments": [{"name": "unit", "type": "string", "enum": [1]}]},
+        {"arguments": [{"name": "text", "type": "string", "pattern": "[a-z]"}]},
+        {"arguments": [{"name": "text", "type": "string", "automaton": [[1]]}]},
+        {"arguments": [{"name": "token", "type": "string", "secret": True}]},
+        {"arguments": [{"name": "data", "type": "path", "below": ["/g/data"]}]},
+        {"arguments": [{"name": "data", "type": "folder"}]},
+        {"arguments": [{"name": "data"}]},
+    ],
+)
+def test_an_approval_that_is_not_wholly_understood_is_refused(gate, clean, document):
+    """What was edited by hand, or written for a newer dispatcher, could otherwise allow more than it says."""
+    gate.approve("clean", **document)
+    refused(gate, "clean/approved.json")
+
+
+@pytest.mark.parametrize("document", [{"timeout": 0}, {"path": ["/bin"]}, {"environment": {"A": 5}}])
+def test_what_is_said_of_the_site_is_understood_or_refused(gate, clean, document):
+    gate.describe_site(**document)
+    refused(gate, "raijin_scripts/site.approved.json is not what inv approve writes")
+
+
 def test_an_approval_of_another_format_is_refused(gate, clean):
     gate.approve("clean", format=2)
     refused(gate, "has format 2, this dispatcher reads 1")

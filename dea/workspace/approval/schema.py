@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from dea.remote.contract.schema import ANY, normal_path, problem_with
+from dea.remote.contract.schema import ANY, TYPES, normal_path, problem_with
 from dea.remote.contract.words import controls_in
 from dea.workspace.approval.patterns import PatternError, compile_pattern
 from dea.workspace.errors import WorkspaceError
@@ -26,7 +26,6 @@ RULE_KEYS = (
     "type", "description", "positional", "required", "default", "repeat", "enum", "pattern", "minimum", "maximum",
     "maxLength", "under", "secret", "environment",
 )  # fmt: skip
-TYPES = ("string", "integer", "number", "boolean", "path")
 
 MAX_TIMEOUT_S = 7 * 24 * 3600
 MAX_PARALLEL = 1000
