@@ -81,8 +81,8 @@ class Receipt:
     def encode(self) -> bytes:
         r"""Return the record.
 
-        >>> Receipt("a-run-id", "exited", 0, received="2026-01-01T00:00:00.000Z", version="1").encode()[:29]
-        b'\x1e{"receipt": 1, "audit": null,'
+        >>> Receipt("a-run-id", "exited", 0, received="2026-01-01T00:00:00.000Z", version="1").encode()[:15]
+        b'\x1e{"receipt": 1,'
         """
         fields = ", ".join(f'"{name}": {_json(getattr(self, name))}' for name in self.__slots__)
         return _MARK + f'{{"receipt": {FORMAT}, {fields}}}\n'.encode("ascii")
