@@ -68,6 +68,8 @@ def find(checkout: str, name: str) -> str:
         folder_mode, mode = os.lstat(folder).st_mode, os.lstat(program).st_mode
     except (FileNotFoundError, NotADirectoryError):
         raise Refusal(NOT_FOUND, f"there is no command {name}: --list names those that there are") from None
+    except OSError as error:
+        raise Refusal(REFUSED, f"{name} cannot be looked at ({error.strerror}): tell the operator") from error
     if not stat.S_ISDIR(folder_mode) or not stat.S_ISREG(mode):
         raise Refusal(REFUSED, f"{name} is not a folder with a plain file `run`: symbolic links are not followed")
     if not os.access(program, os.X_OK):

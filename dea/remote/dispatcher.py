@@ -157,7 +157,8 @@ class _Dispatch:
         try:
             self._record(self._arrival(raw, request), ("refused", facts))
         except Refusal as unrecorded:
-            refusal = Refusal(unrecorded.status, *refusal.problems, *unrecorded.problems)
+            problems = dict.fromkeys((*refusal.problems, *unrecorded.problems))  # once, if that is why it is refused
+            refusal = Refusal(unrecorded.status, *problems)
         return self._complain_with_receipt(refusal, run_id)
 
     def _refuse_started(self, refusal: Refusal, about: "dict[str, object]", run_id: "str | None") -> int:

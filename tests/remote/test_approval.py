@@ -172,6 +172,18 @@ def test_a_named_pipe_in_a_files_place_does_not_hang(gate, clean):
         assert gate("clean").returncode == 126
 
 
+def test_a_folder_that_leads_to_itself_is_refused(gate, clean):
+    for path in (clean / "run", clean / "lib" / "names.sh", clean / "lib"):
+        kept = gate.folder / "kept"
+        path.rename(kept)
+        path.symlink_to(path)
+        done = gate("clean")
+        assert (done.stdout, done.returncode) == ("", 126)
+        path.unlink()
+        kept.rename(path)
+    assert gate("clean").returncode == 0
+
+
 def test_the_checkout_can_be_reached_by_a_link_that_is_resolved_once(gate, clean):
     current = gate.folder / "current"
     current.symlink_to(gate.checkout)

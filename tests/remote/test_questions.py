@@ -117,3 +117,18 @@ def test_questions_are_recorded(gate):
 def test_by_hand_the_same_is_answered(gate, quota):
     assert json.loads(gate.start("--list", "--json").stdout)["commands"][1]["name"] == "quota"
     assert "would run" in gate.start("--explain", "quota", "v10").stdout
+
+
+def test_a_checkout_without_commands_is_said_to_be_one(gate):
+    gate.scripts.rename(gate.checkout / "elsewhere")
+    done = gate("--list")
+    assert (done.stdout, done.returncode) == ("", 126)
+    assert "raijin_scripts cannot be listed (No such file or directory)" in done.stderr
+    assert gate("echo_args a").returncode == 127
+
+
+def test_a_question_that_cannot_be_recorded_is_not_answered(gate):
+    gate.state.write_text("in the way")
+    done = gate("--list")
+    assert (done.stdout, done.returncode) == ("", 126)
+    assert done.stderr.count("the audit log cannot be written") == 1
