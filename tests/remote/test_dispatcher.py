@@ -111,6 +111,35 @@ def test_the_environment_of_the_client_does_not_reach_the_command(gate):
     assert seen["DEA_PREFIX"].startswith(f"{gate.home}/.dea-orchestration/prefix/env-")
 
 
+def test_nothing_of_how_the_dispatcher_was_started_reaches_the_command(gate):
+    gate.add("show", "#!/bin/sh\nls /proc/self/fd\numask\ngrep -E '^Sig(Ign|Blk)' /proc/self/status\n")
+    read, write = os.pipe()
+
+    def spoil():
+        os.umask(0)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+
+    done = gate("show", pass_fds=(read, write), preexec_fn=spoil)
+    os.close(read)
+    os.close(write)
+    *descriptors, umask, blocked, ignored = done.stdout.split("\n")[:-1]
+    assert descriptors == ["0", "1", "2", "3"]  # 3 is the listing itself
+    assert umask == "0027"
+    # Two real-time signals belong to the C library, which does not let go of them.
+    assert [int(mask.partition("\t")[2], 16) & 0x7FFFFFFF for mask in (blocked, ignored)] == [0, 0]
+
+
+@pytest.mark.parametrize("descriptor", [0, 1, 2])
+def test_a_missing_descriptor_is_none_that_the_log_gets(gate, descriptor):
+    command = ["/bin/sh", "-c", f'exec "$@" {descriptor}>&-', "sh", *gate.program, *gate.options]
+    done = subprocess.run(command, env=gate.environment("nope"), capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("", 127)
+    assert done.stderr.startswith("dea-remote: ") is (descriptor != 2)
+    assert [line["event"] for line in gate.audit()] == ["received", "refused"]
+
+
 def test_stdin_is_empty(gate):
     gate.add("in", "#!/bin/sh\nread x && exit 99; exit 0\n")
     assert gate("in", input="secret\n").returncode == 0
