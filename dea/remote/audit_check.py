@@ -107,16 +107,17 @@ def verify_logs(folder: str, remembered: "set[str]") -> "list[Log]":
         log = Log(node)
         head = NO_LINE
         for name in names:
+            seq = 0
             with open(os.path.join(folder, f"{name}.jsonl"), "rb") as file:
-                for seq, line in enumerate(file, 1):
+                for number, line in enumerate(file, 1):
                     if not line.endswith(b"\n"):
                         log.remarks.append(
                             f"{name}: the last line was cut off while it was written ({len(line)} bytes are lost)"
                         )
                         break
-                    head = _check_line(log, name, seq, head, line[:-1])
+                    seq, head = _check_line(log, f"{name}, line {number}", seq, head, line[:-1])
                     if f"{name}:{seq}" in remembered:
-                        log.heads[f"{name}:{seq}"] = head
+                        log.heads.setdefault(f"{name}:{seq}", head)
         if log.running > 0:
             log.remarks.append(
                 f"{node}: {log.running} commands have no recorded end: they are running, or their dispatcher was killed"
@@ -125,16 +126,15 @@ def verify_logs(folder: str, remembered: "set[str]") -> "list[Log]":
     return logs
 
 
-def _check_line(log: Log, name: str, seq: int, head: str, line: bytes) -> str:
-    """Check one line against the one before it; return its hash."""
-    where = f"{name}, line {seq}"
+def _check_line(log: Log, where: str, seq: int, head: str, line: bytes) -> "tuple[int, str]":
+    """Check one line against the number and the hash of the one before it; return its own."""
     try:
         fields = json.loads(line)
-        found_seq, previous, event = fields["seq"], fields["prev"], fields["event"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        fields, found_seq, previous, event = {}, seq, None, ""
+        found_seq, previous, event = int(fields["seq"]), str(fields["prev"]), fields["event"]
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        fields, found_seq, previous, event = {}, seq + 1, None, ""
         log.problems.append(f"{where} is no audit line")
-    if previous is not None and (previous != head or found_seq != seq):
+    if previous is not None and (previous != head or found_seq != seq + 1):
         log.problems.append(f"{where} does not follow from the line before it: a line was changed, added or taken out")
     if event == "recovered":
         log.remarks.append(
@@ -144,7 +144,7 @@ def _check_line(log: Log, name: str, seq: int, head: str, line: bytes) -> str:
     log.running += event == "started"
     log.running -= (event == "ended" and "question" not in fields) or (event == "refused" and "command" in fields)
     log.lines += 1
-    return sha256(line).hexdigest()
+    return found_seq, sha256(line).hexdigest()
 
 
 def _heads_in(path: str) -> "list[tuple[str, str]]":

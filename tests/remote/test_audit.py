@@ -152,6 +152,7 @@ def test_very_long_lines_are_chained_too(gate):
         (lambda lines: [lines[1], lines[0], *lines[2:]], "line 1 does not follow"),
         (lambda lines: [*lines[:2], b"garbage\n", *lines[3:]], "line 3 is no audit line"),
         (lambda lines: [*lines[:2], b"[]\n", *lines[3:]], "line 3 is no audit line"),
+        (lambda lines: [*lines, b'{"seq": 7, "event": "ended", "prev": null}\n'], "line 7 does not follow"),
     ],
 )
 def test_a_changed_log_is_found_out(gate, change, said):
@@ -162,6 +163,21 @@ def test_a_changed_log_is_found_out(gate, change, said):
     status, found = verify(gate)
     assert (status, found["intact"]) == (1, False)
     assert said in " ".join(found["problems"])
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"garbage", b"\xff\xfe", b'{"seq": 1e999, "prev": "", "event": ""}', b"[" * 5000]
+)
+def test_one_damaged_line_is_one_fault_and_not_one_for_each_that_follows(gate, damage):
+    gate("echo_args a")
+    with gate.logs()[0].open("ab") as file:
+        file.write(damage + b"\n")
+    for _ in range(3):
+        assert gate("echo_args b").returncode == 0
+    status, found = verify(gate)
+    assert status == 1
+    assert len(found["problems"]) <= 2
+    assert "line 4" in found["problems"][0]
 
 
 def test_receipts_show_what_the_chain_alone_cannot(gate, tmp_path):
