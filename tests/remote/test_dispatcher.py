@@ -191,7 +191,8 @@ def test_audit_lines_are_for_the_account_alone_and_escape_what_steers_a_terminal
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_dispatcher_reaches_the_command(gate, signum):
     gate.add("waits", "#!/bin/sh\necho ready\nexec sleep 60\n")
-    with subprocess.Popen([*gate.program, "waits"], stdout=subprocess.PIPE) as running:
+    settings = {"stdout": subprocess.PIPE, "preexec_fn": lambda: signal.signal(signum, signal.SIG_DFL)}
+    with subprocess.Popen([*gate.program, "waits"], **settings) as running:
         assert running.stdout.readline() == b"ready\n"
         running.send_signal(signum)
         assert running.wait(20) == 128 + signum
@@ -267,7 +268,12 @@ def test_ctrl_c_before_the_command_has_started_leaves_no_traceback(gate):
     gate("echo_args a")
     with gate.logs()[0].open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with gate.popen("echo_args b", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as waiting:
+        settings = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        }
+        with gate.popen("echo_args b", **settings) as waiting:
             log = os.fstat(held.fileno())
             deadline = time.monotonic() + 20
             while not opened_by(waiting.pid, log) and time.monotonic() < deadline:
