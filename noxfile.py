@@ -70,7 +70,7 @@ def remote(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and imports, shell scripts, YAML files, and that every command is approved as it stands."""
+    """Check style and imports, shell scripts, YAML files, and that approvals and locks are up to date."""
     _install_workspace(session)
     session.run("ruff", "check", *PYTHON)
     session.run("ruff", "format", "--check", *PYTHON)
@@ -81,6 +81,7 @@ def lint(session: nox.Session) -> None:
     shell = [path for path in scripts if Path(path).read_bytes().startswith((b"#!/bin/sh", b"#!/bin/bash"))]
     session.run("shellcheck", *shell, ".ci/run", external=True)
     session.run("inv", "approve", "--check")
+    session.run("inv", "lock", "--name", "all", "--check")
     session.run("yamllint", "--strict", "functions", "raijin_scripts", ".yamllint.yaml")
 
 

@@ -48,12 +48,61 @@ def new(context: Any, name: str, kind: str = "raijin", from_: str = "") -> None:
     scaffold.make(name, kind, old=Path(from_) if from_ else None)
 
 
+@task(
+    help={
+        "name": "The function's name, or all.",
+        "upgrade": "Take the newest versions instead of keeping those that still fit.",
+        "check": "Write nothing: fail if a lock is missing, stale or changed by hand.",
+    }
+)
+def lock(context: Any, name: str, upgrade: bool = False, check: bool = False) -> int:
+    """Pin what a function requires, with hashes, in its requirements.lock."""
+    from dea.workspace.packaging import tasks
+
+    return tasks.lock(name, upgrade=upgrade, check=check)
+
+
 @task(help={"name": "The function's name, or all."})
 def install(context: Any, name: str) -> None:
-    """Install what a function requires into the current virtual environment."""
+    """Install what a function's lock pins into the current virtual environment."""
     from dea.workspace import installation
 
     installation.install(name)
+
+
+@task(
+    help={
+        "name": "The function's name, or all.",
+        "output": "The zip (default: dist/NAME.zip).",
+        "python": "Another version of Python than function.yaml names, as in 3.13.",
+        "arch": "Another architecture than function.yaml names: x86_64 or arm64.",
+        "explain": "Print what each part takes, and what was left out by which rule.",
+        "require-pyc": "Fail where there is no interpreter to compile with, instead of packaging sources alone.",
+        "json": "Print JSON.",
+    }
+)
+def package(
+    context: Any,
+    name: str,
+    output: str = "",
+    python: str = "",
+    arch: str = "",
+    explain: bool = False,
+    require_pyc: bool = False,
+    json: bool = False,
+) -> int:
+    """Build a function's package, the zip that Lambda takes: the same bytes from the same inputs."""
+    from dea.workspace.packaging import tasks
+
+    return tasks.package(
+        name,
+        output=output,
+        python=python,
+        architecture=arch,
+        require_pyc=require_pyc,
+        explain=explain,
+        as_json=json,
+    )
 
 
 @task(

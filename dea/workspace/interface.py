@@ -10,20 +10,37 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from invoke.exceptions import Exit
 from invoke.tasks import Task
 from invoke.tasks import task as invoke_task
-from rich.console import Console
 
 from dea.workspace.errors import WorkspaceError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 STATUS_FAILED = 1
 
 _T = TypeVar("_T")
 
-console = Console(stderr=True, highlight=False)
+
+class _Console:
+    """Stands for the console until it is used: importing rich takes as long as all that a task without it does."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_made_console(), name)
+
+
+@functools.cache
+def _made_console() -> Console:
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(stderr=True, highlight=False)
+
+
+console: Console = _Console()  # type: ignore[assignment]  # it answers as the real one does
 """Where progress and remarks go; stdout is kept for what a program would read."""
 
 
