@@ -47,6 +47,27 @@ def test_describe_shows_how_a_command_is_called(gate, quota):
     assert [rule["name"] for rule in found["arguments"]] == ["age", "token", "project"]
 
 
+@pytest.mark.parametrize(
+    ("automaton", "said"),
+    [
+        ([[0, ["az", 1]], [1, ["az", 1]]], None),
+        ([[0, ["  az", 1]], [1]], "it can hold blanks\n"),
+        ([[0, ["--", 1]], [1]], "it can hold - at its beginning\n"),
+        ([[0, ["az", 1]], [1, ["--", 1]]], None),
+        (
+            [[1, ["\0\U0010ffff", 0]]],
+            "it can hold blanks, !, \", #, $, &, ', (, ), *, ;, <, >, ?, [, \\, ], ^, `, {, |, }, ~, characters beyond ASCII, - at",
+        ),
+    ],
+)
+def test_describe_says_what_is_wider_than_usual(gate, automaton, said):
+    rules = [{"name": "text", "type": "string", "pattern": "...", "automaton": automaton}]
+    gate.add("pastes", "#!/bin/sh\n", arguments=rules)
+    text = gate("--describe pastes").stdout
+    assert ("WIDER" in text) is (said is not None)
+    assert (said or "") in text
+
+
 def test_explain_says_what_would_run_and_runs_nothing(gate, quota):
     found = asked(gate, "--explain quota --token s3cret v10")
     assert found["would_run"]
