@@ -206,13 +206,19 @@ def _results(tables: dict[str, dict[str, list[float]]], sizes: dict[str, list[fl
             "cores": os.cpu_count(),
             "architecture": platform.machine(),
             "system": platform.system(),
-            "python": platform.python_version(),
+            "python": _version_of(interpreters.login_node()),
             "login_node": "openssh",
         },
         "rounds": rounds,
         "headings": list(HEADINGS),
         "rows": rows,
     }
+
+
+def _version_of(python: Path) -> str:
+    """Return the version of the interpreter that is measured: not this one's."""
+    command = [python, "-c", "import platform; print(platform.python_version())"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _spread(seconds: list[float]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from dea.raijin.errors import RequestRefused
 from dea.remote.contract.packaged import FILE, FORMAT
+from dea.remote.contract.schema import is_sound
 
 _CHECKOUT = Path(__file__).parents[2]
 
@@ -36,7 +37,7 @@ def schema_of(command: str) -> Schema:
     """Return the schema of a command.
 
     Raises:
-        RequestRefused: If neither the package nor the checkout has one.
+        RequestRefused: If neither the package nor the checkout has one that can be used.
     """
     packaged = _packaged(tuple(sys.path))
     if packaged is not None:
@@ -47,12 +48,23 @@ def schema_of(command: str) -> Schema:
         return packaged[command]
     try:
         approved = json.loads((_CHECKOUT / "raijin_scripts" / command / "approved.json").read_text("utf-8"))
-        return Schema(approved["arguments"], approved["schema"])
-    except (OSError, ValueError, KeyError) as error:
+        return _schema_in(approved)
+    except (OSError, ValueError) as error:
         raise RequestRefused(
             f"there is no argument schema of {command!r}: in a package, function.yaml must name it under commands; "
             f"in a checkout, approve it with inv approve --name {command}"
         ) from error
+
+
+def _schema_in(document: Any) -> Schema:
+    """Return the schema in what an approval, or a package, says of a command.
+
+    Raises:
+        ValueError: If there is none that is wholly understood.
+    """
+    if isinstance(document, dict) and is_sound(document.get("arguments")) and isinstance(document.get("schema"), str):
+        return Schema(document["arguments"], document["schema"])
+    raise ValueError("no argument schema, or one for another version of this package")
 
 
 @functools.cache
@@ -61,12 +73,17 @@ def _packaged(folders: tuple[str, ...]) -> dict[str, Schema] | None:
     for folder in folders:
         path = Path(folder) / FILE
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content = path.read_bytes()
         except OSError:
             continue
-        if content.get("format") != FORMAT:
-            raise RequestRefused(
-                f"{path} has format {content.get('format')!r}, not {FORMAT}: package the function again"
-            )
-        return {name: Schema(one["arguments"], one["schema"]) for name, one in content["commands"].items()}
+        try:
+            return _schemas_in(json.loads(content))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RequestRefused(f"{path} cannot be used ({error}): package the function again") from error
     return None
+
+
+def _schemas_in(content: Any) -> dict[str, Schema]:
+    if content["format"] != FORMAT:
+        raise ValueError(f"format {content['format']!r}, not {FORMAT}")
+    return {name: _schema_in(document) for name, document in content["commands"].items()}

@@ -3,9 +3,28 @@
 It stays this thin because Python compiles a main script anew at each start; the modules behind it are cached.
 """
 
+import _signal  # the C half of `signal`
 import gc
 import os
 import sys
+
+if sys.version_info < (3, 9):
+    os.write(2, b"dea-remote: this needs Python 3.9 or newer: name another interpreter in the forced command\n")
+    os._exit(125)
+
+if sys.getfilesystemencoding() != "utf-8":
+    # A client can choose the locale, where sshd accepts LC_ALL, and with it how Python would turn arguments and names of
+    # files into bytes: a command would get other words than those that were checked. UTF-8 mode has no locale.
+    again = [sys.executable, "-X", "utf8", "-I", "-S", os.path.abspath(__file__), *sys.argv[1:]]
+    try:
+        os.execv(sys.executable, again)  # noqa: S606 - no shell is the point
+    except OSError:
+        os.write(2, b"dea-remote: the interpreter does not find itself, and its locale is not UTF-8\n")
+        os._exit(125)
+
+# Ctrl-C ends this process, as any other program, instead of raising an exception somewhere in it.
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 gc.disable()  # one dispatch makes less garbage than one collection takes time
 

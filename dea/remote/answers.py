@@ -29,7 +29,8 @@ def answer(site: Site, key: Key, request: Request) -> "tuple[int, str]":
         The exit status, and the text for stdout.
 
     Raises:
-        Refusal: If the question is about a command that there is not, or that the key may not run.
+        Refusal: If the question is about a command that there is not, or that the key may not run; or if the commands cannot
+            be read.
     """
     status = 0
     if request.question == "--list":
@@ -53,7 +54,11 @@ def _list(site: Site, key: Key) -> "tuple[dict[str, object], list[str]]":
     commands = []
     lines = []
     scripts = os.path.join(site.checkout, SCRIPTS)
-    for name in sorted(os.listdir(scripts)):
+    try:
+        names = sorted(os.listdir(scripts))
+    except OSError as error:
+        raise Refusal(REFUSED, f"{scripts} cannot be listed ({error.strerror}): tell the operator") from error
+    for name in names:
         if (
             not contract.is_name(name)
             or not key.allows(name)

@@ -9,6 +9,7 @@ import stat
 from _json import make_scanner  # the C half of `json`, whose Python half costs seven milliseconds
 
 from dea.remote.contract.request import Refusal
+from dea.remote.contract.schema import is_sound
 from dea.remote.contract.status import NOT_FOUND, REFUSED
 from dea.remote.digest import sha256
 
@@ -67,6 +68,8 @@ def find(checkout: str, name: str) -> str:
         folder_mode, mode = os.lstat(folder).st_mode, os.lstat(program).st_mode
     except (FileNotFoundError, NotADirectoryError):
         raise Refusal(NOT_FOUND, f"there is no command {name}: --list names those that there are") from None
+    except OSError as error:
+        raise Refusal(REFUSED, f"{name} cannot be looked at ({error.strerror}): tell the operator") from error
     if not stat.S_ISDIR(folder_mode) or not stat.S_ISREG(mode):
         raise Refusal(REFUSED, f"{name} is not a folder with a plain file `run`: symbolic links are not followed")
     if not os.access(program, os.X_OK):
@@ -83,10 +86,7 @@ def load_command(checkout: str, name: str) -> "dict[str, Any]":
     approved = _load(os.path.join(checkout, SCRIPTS, name, APPROVED), f"inv approve --name {name}")
     if approved.get("command") != name or "run" not in approved["files"]:
         raise Unapproved(f"{name}/{APPROVED} is the approval of something else: run inv approve --name {name}")
-    rules = approved.get("arguments")
-    if rules != "any" and not (
-        isinstance(rules, list) and all(isinstance(rule, dict) and "name" in rule for rule in rules)
-    ):
+    if not is_sound(approved.get("arguments")):
         raise Unapproved(f"{name}/{APPROVED} has no schema of the arguments: run inv approve --name {name}")
     return approved
 
@@ -127,7 +127,7 @@ def verify(checkout: str, folder: str, approval: str, files: "dict[str, str]") -
         if problem:
             problems.append(f"{os.path.relpath(path, checkout)} {problem}")
         folders.add(os.path.dirname(path))
-    problem = _unsafe(os.lstat(approval), trusted, stat.S_ISREG)
+    problem = unsafe(os.lstat(approval), trusted, stat.S_ISREG)
     if problem:
         problems.append(f"{os.path.relpath(approval, checkout)} {problem}")
     checked: "set[str]" = set()
@@ -136,7 +136,7 @@ def verify(checkout: str, folder: str, approval: str, files: "dict[str, str]") -
         while above not in checked:
             checked.add(above)
             try:
-                problem = _unsafe(os.lstat(above), trusted, stat.S_ISDIR)
+                problem = unsafe(os.lstat(above), trusted, stat.S_ISDIR)
             except OSError as error:
                 problem = f"cannot be looked at ({error.strerror})"
             if problem:
@@ -146,6 +146,17 @@ def verify(checkout: str, folder: str, approval: str, files: "dict[str, str]") -
             above = os.path.dirname(above)
     if problems:
         raise Unapproved(*problems)
+
+
+def unsafe(status: os.stat_result, trusted: "tuple[int, int]", is_kind: "Any") -> "str | None":
+    """Return why a file or folder cannot be trusted, or None: the rules of sshd's StrictModes."""
+    if not is_kind(status.st_mode):
+        return "is a symbolic link or no plain file or folder: put the thing itself there"
+    if status.st_uid not in trusted:
+        return f"belongs to user {status.st_uid}: it must belong to root or to the account that runs it"
+    if status.st_mode & _WRITABLE_BY_OTHERS:
+        return f"can be written by others (mode {stat.S_IMODE(status.st_mode):04o}): chmod go-w it"
+    return None
 
 
 def _load(path: str, remedy: str) -> "dict[str, Any]":
@@ -159,17 +170,32 @@ def _load(path: str, remedy: str) -> "dict[str, Any]":
     try:
         text = content.decode("utf-8")
         value, end = make_scanner(_Hooks)(text, 0)  # type: ignore[arg-type]  # typeshed knows a class, C takes what has its attributes
-        sound = isinstance(value, dict) and not text[end:].strip() and isinstance(value.get("files"), dict)
+        sound = isinstance(value, dict) and not text[end:].strip()
     except (ValueError, StopIteration, RecursionError, SystemError):
         # SystemError: the C half looks for the Python half's JSONDecodeError, which nobody has imported.
         sound = False
-    if not sound:
-        raise Unapproved(f"{shown_path} is not what inv approve writes: run {remedy}")
-    if value.get("format") != FORMAT:
+    if sound and value.get("format") != FORMAT:
         raise Unapproved(
             f"{shown_path} has format {value.get('format')!r}, this dispatcher reads {FORMAT}: run {remedy}"
         )
+    if not sound or not _is_sound(value):
+        raise Unapproved(f"{shown_path} is not what inv approve writes: run {remedy}")
     return value  # type: ignore[no-any-return]
+
+
+def _is_sound(document: "dict[str, Any]") -> bool:
+    """Tell whether what both kinds of approval say is of its type: a limit of 0 or false would be none at all."""
+    limits = [document[name] for name in ("timeout", "max_parallel") if name in document]
+    texts = [document[name] for name in ("path", "summary", "schema", "content") if name in document]
+    for mapping in (document.get("files"), document.get("environment", {})):
+        if not isinstance(mapping, dict):
+            return False
+        texts += mapping.values()
+    return (
+        all(type(limit) is int and limit > 0 for limit in limits)
+        and all(isinstance(text, str) for text in texts)
+        and isinstance(document.get("stdin", False), bool)
+    )
 
 
 def _read(path: str, limit: int) -> bytes:
@@ -202,7 +228,7 @@ def _problem_with_file(path: str, digest: str, trusted: "tuple[int, int]") -> "s
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     try:
-        problem = _unsafe(os.fstat(descriptor), trusted, stat.S_ISREG)
+        problem = unsafe(os.fstat(descriptor), trusted, stat.S_ISREG)
         if problem:
             return problem
         found = sha256()
@@ -214,14 +240,3 @@ def _problem_with_file(path: str, digest: str, trusted: "tuple[int, int]") -> "s
         return None if found.hexdigest() == digest else "has changed since it was approved"
     finally:
         os.close(descriptor)
-
-
-def _unsafe(status: os.stat_result, trusted: "tuple[int, int]", is_kind: "Any") -> "str | None":
-    """Return why a file or folder cannot be trusted, or None: the rules of sshd's StrictModes."""
-    if not is_kind(status.st_mode):
-        return "is a symbolic link or no plain file or folder: put the thing itself there"
-    if status.st_uid not in trusted:
-        return f"belongs to user {status.st_uid}: it must belong to root or to the account that runs it"
-    if status.st_mode & _WRITABLE_BY_OTHERS:
-        return f"can be written by others (mode {stat.S_IMODE(status.st_mode):04o}): chmod go-w it"
-    return None

@@ -8,11 +8,13 @@ described in docs/reference/audit.md.
 
 import fcntl
 import os
+import stat
 import time
 
 # `json` itself costs seven milliseconds, nearly all of it for `re`.
 from _json import encode_basestring_ascii as _quoted
 
+from dea.remote.approval import unsafe
 from dea.remote.digest import sha256
 
 NO_LINE = "0" * 64
@@ -21,9 +23,16 @@ NO_LINE = "0" * 64
 LOCK_TIMEOUT_S = 10.0
 """How long to wait for the log's lock: a line is written in under a millisecond, so whoever holds it longer is stuck."""
 
+SYSLOG = "/dev/log"
+"""Where the system's log listens."""
+
+SYSLOG_TIMEOUT_S = 0.5
+"""How long to wait for the system's log, each time: a run is on record without it."""
+
 _SAFE_IN_FILE_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 _BLOCK_BYTES = 4096
 _MAX_LOST_BYTES = 512
+_AUTHPRIV_INFO = 10 * 8 + 6  # syslog(3)'s LOG_AUTHPRIV | LOG_INFO
 _MAX_SYSLOG_BYTES = 1000  # RFC 5424 asks receivers for no more than 2048, and many a relay cuts at 1024
 
 
@@ -53,14 +62,8 @@ class Audit:
         """
         stamp = timestamp(time.time())
         node = "".join(char if char in _SAFE_IN_FILE_NAME else "-" for char in os.uname().nodename)
-        name = f"{node}-{stamp[:7]}"
+        descriptor, name = self._open_locked(node, f"{node}-{stamp[:7]}")
         try:
-            descriptor = self._open(name)
-        except FileNotFoundError:
-            _make_private_folder(self._folder)
-            descriptor = self._open(name)
-        try:
-            _lock(descriptor)
             size_bytes = os.fstat(descriptor).st_size
             seq, head, torn = self._end(descriptor, size_bytes, node, name)
             lines = []
@@ -68,22 +71,62 @@ class Audit:
                 # A process or the machine ended in the middle of a write. What it left is no line; the chain says so.
                 lost = torn[:_MAX_LOST_BYTES].decode("utf-8", "backslashreplace")
                 events = (("recovered", {"lost": lost, "lost_bytes": len(torn)}), *events)
-                size_bytes -= len(torn)
-                os.ftruncate(descriptor, size_bytes)
             for event, fields in events:
                 seq += 1
                 line = _line({"seq": seq, "time": stamp, "event": event, **self._common, **fields, "prev": head})
                 head = sha256(line).hexdigest()
                 lines.append(line)
-            _append(descriptor, b"\n".join(lines) + b"\n", size_bytes)
+            _append(descriptor, b"\n".join(lines) + b"\n", size_bytes - len(torn), torn)
         finally:
             os.close(descriptor)
         self.head = f"{name}:{seq}:{head}"
         _tell_syslog(lines, self.head)
 
-    def _open(self, name: str) -> int:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    def _open_locked(self, node: str, name: str) -> "tuple[int, str]":
+        """Open and lock the log to write to; return its descriptor and name.
+
+        It is this month's or, if the clock was set back, the newest that there is: a line in an older file, after a newer
+        one has begun, would break the chain. So the look is taken under the lock, too: while it was waited for at a month's
+        end, another process may have begun the next file.
+        """
+        try:
+            descriptor = self._open(name, 0)
+        except FileNotFoundError:
+            make_private_folder(self._folder)
+            name = max([name, *self._names(node)])
+            descriptor = self._open(name, os.O_CREAT)
+        while True:
+            try:
+                _lock(descriptor)
+                self._refuse_unsafe(descriptor, name)
+                newest = max([name, *self._names(node)])
+            except BaseException:
+                os.close(descriptor)
+                raise
+            if newest == name:
+                return descriptor, name
+            os.close(descriptor)
+            name = newest
+            descriptor = self._open(name, 0)
+
+    def _open(self, name: str, create: int) -> int:
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | create
         return os.open(os.path.join(self._folder, f"{name}.jsonl"), flags, 0o600)
+
+    def _refuse_unsafe(self, descriptor: int, name: str) -> None:
+        """Raise an `OSError` if anybody but the account could have written the log or put another in its place."""
+        trusted = (0, os.getuid())
+        status = os.fstat(descriptor)
+        problem = unsafe(status, trusted, stat.S_ISREG) if status.st_nlink else "was removed just now"
+        if problem:
+            raise OSError(0, f"{name}.jsonl {problem}")
+        for folder in (self._folder, os.path.dirname(self._folder)):
+            problem = unsafe(os.stat(folder), trusted, stat.S_ISDIR)
+            if problem:
+                raise OSError(0, f"{folder} {problem}")
+
+    def _names(self, node: str) -> "list[str]":
+        return [entry[: -len(".jsonl")] for entry in os.listdir(self._folder) if is_log_of(entry, node)]
 
     def _end(self, descriptor: int, size_bytes: int, node: str, name: str) -> "tuple[int, str, bytes]":
         """Return the last whole line's number and hash, and what stands after it: a fragment, or nothing.
@@ -103,12 +146,14 @@ class Audit:
 
     def _head_before(self, node: str, name: str) -> str:
         """Return the hash of the last line of this node's newest earlier file: a new month continues the chain."""
-        earlier = [entry for entry in os.listdir(self._folder) if is_log_of(entry, node) and entry < f"{name}.jsonl"]
-        if not earlier:
+        earlier = max([other for other in self._names(node) if other < name], default=None)
+        if earlier is None:
             return NO_LINE
-        descriptor = os.open(os.path.join(self._folder, max(earlier)), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = self._open(earlier, 0)
         try:
-            return self._end(descriptor, os.fstat(descriptor).st_size, node, max(earlier)[: -len(".jsonl")])[1]
+            # Whoever has it may be writing its last line; whoever comes after will see that this file has begun.
+            _lock(descriptor)
+            return self._end(descriptor, os.fstat(descriptor).st_size, node, earlier)[1]
         finally:
             os.close(descriptor)
 
@@ -127,8 +172,12 @@ def is_log_of(entry: str, node: str) -> bool:
 
     >>> is_log_of("gadi-login-01-2026-11.jsonl", "gadi-login-01"), is_log_of("gadi-login-01-2026-11.jsonl", "gadi")
     (True, False)
+    >>> is_log_of("gadi-login-01-archive.jsonl", "gadi-login-01")
+    False
     """
-    return entry.startswith(f"{node}-") and entry.endswith(".jsonl") and len(entry) == len(node) + len("-YYYY-MM.jsonl")
+    year, hyphen, month = entry[len(node) + 1 : -len(".jsonl")].partition("-")
+    sound = len(year) == 4 and len(month) == 2 and (year + month).isdigit() and (year + month).isascii()
+    return sound and bool(hyphen) and entry == f"{node}-{year}-{month}.jsonl"
 
 
 def sequence_number(line: bytes) -> int:
@@ -141,11 +190,11 @@ def sequence_number(line: bytes) -> int:
     return int(digits) if line.startswith(b'{"seq": ') and digits.isdigit() and len(digits) < 19 else 0
 
 
-def _make_private_folder(folder: str) -> None:
+def make_private_folder(folder: str) -> None:
     """Make a folder and those above it that are missing, for their owner alone."""
     above = os.path.dirname(folder)
     if not os.path.isdir(above):
-        _make_private_folder(above)
+        make_private_folder(above)
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
@@ -163,28 +212,45 @@ def _lock(descriptor: int) -> None:
         time.sleep(0.002)
 
 
-def _append(descriptor: int, data: bytes, size_bytes: int) -> None:
-    """Write all of it or, on a full disk say, nothing."""
+def _append(descriptor: int, data: bytes, position: int, torn: bytes) -> None:
+    """Write all of it over the fragment that stands at the end or, on a full disk say, leave everything as it was.
+
+    Over it, not after taking it out: a kill in between would lose the fragment without a word.
+    """
     written = 0
     try:
-        written = os.write(descriptor, data)
+        written = os.pwrite(descriptor, data, position)
     finally:
         if written != len(data):
-            os.ftruncate(descriptor, size_bytes)
+            os.ftruncate(descriptor, position + len(torn))
+            if written:
+                os.pwrite(descriptor, torn[:written], position)
     if written != len(data):
         raise OSError(0, "no room for a whole line")
+    if len(torn) > len(data):
+        os.ftruncate(descriptor, position + len(data))
 
 
 def _tell_syslog(lines: "list[bytes]", head: str) -> None:
-    """Send lines to the system's log, where the account cannot change them; too long ones by their beginning."""
-    import syslog
+    """Send lines to the system's log, where the account cannot change them; too long ones by their beginning.
 
-    syslog.openlog("dea-remote", syslog.LOG_PID, syslog.LOG_AUTHPRIV)
-    for line in lines:
-        text = line.decode("ascii")
-        syslog.syslog(syslog.LOG_INFO, text if len(text) <= _MAX_SYSLOG_BYTES else text[:_MAX_SYSLOG_BYTES] + "...")
-    syslog.syslog(syslog.LOG_INFO, f"audit head {head}")
-    syslog.closelog()
+    Not by syslog(3), which waits for ever when the system's log is stuck. This copy is worth a short wait and no more: what
+    was not sent is on disk, and a later head vouches for it.
+    """
+    import _socket  # the C half of `socket`, whose Python half costs some milliseconds
+
+    said = [text if len(text) <= _MAX_SYSLOG_BYTES else text[:_MAX_SYSLOG_BYTES] + b"..." for text in lines]
+    when = time.strftime("%b %e %H:%M:%S").encode("ascii")
+    log = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
+    try:
+        log.settimeout(SYSLOG_TIMEOUT_S)
+        log.connect(SYSLOG)
+        for text in (*said, f"audit head {head}".encode("ascii")):
+            log.send(b"<%d>%b dea-remote[%d]: %b" % (_AUTHPRIV_INFO, when, os.getpid(), text))  # RFC 3164
+    except OSError:
+        pass  # there is none, or it takes no more
+    finally:
+        log.close()
 
 
 def _line(fields: "dict[str, object]") -> bytes:

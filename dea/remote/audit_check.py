@@ -25,6 +25,7 @@ class Log:
         problems: What cannot be, had nobody changed the log.
         remarks: What can: a line cut off by a kill, runs without an end.
         heads: The hash of each line that somebody remembers, by `log:seq`.
+        running: How many commands were started and have no recorded end.
     """
 
     def __init__(self, node: str) -> None:
@@ -33,6 +34,7 @@ class Log:
         self.problems: "list[str]" = []
         self.remarks: "list[str]" = []
         self.heads: "dict[str, str]" = {}
+        self.running = 0
 
 
 def report(state: str, arguments: "tuple[str, ...]") -> "tuple[int, dict[str, object], list[str]]":
@@ -47,7 +49,8 @@ def report(state: str, arguments: "tuple[str, ...]") -> "tuple[int, dict[str, ob
         The exit status (0, or `BROKEN`), the findings, and the same as lines of text.
 
     Raises:
-        Refusal: If an argument is none of these, or a file cannot be read.
+        Refusal: If an argument is none of these, or a file of receipts cannot be read.
+        OSError: If a log cannot be read.
     """
     receipts: "list[tuple[str, str]]" = []
     rest = iter(arguments)
@@ -61,6 +64,11 @@ def report(state: str, arguments: "tuple[str, ...]") -> "tuple[int, dict[str, ob
             raise Refusal(USAGE, f"{shown(option)}: --audit-verify takes --state DIR and --receipts FILE")
     logs = verify_logs(os.path.join(state, "audit"), {where for where, _ in receipts})
     problems = [problem for log in logs for problem in log.problems]
+    if not logs:
+        # A folder that was named wrong, or taken away, must not pass for a sound log.
+        problems.append(
+            f"there is no audit log in {state}: nothing was ever recorded, or it is elsewhere (--state DIR)"
+        )
     heads = {where: digest for log in logs for where, digest in log.heads.items()}
     problems += [problem for where, digest in receipts for problem in _problem_with_receipt(heads, where, digest)]
     remarks = [remark for log in logs for remark in log.remarks]
@@ -71,7 +79,7 @@ def report(state: str, arguments: "tuple[str, ...]") -> "tuple[int, dict[str, ob
         "problems": problems,
         "remarks": remarks,
     }
-    lines = [f"{log.node}: {log.lines} lines" for log in logs] or [f"there is no audit log in {state}"]
+    lines = [f"{log.node}: {log.lines} lines" for log in logs]
     lines += [f"note: {remark}" for remark in remarks]
     lines += [f"BROKEN: {problem}" for problem in problems]
     if not problems:
@@ -87,49 +95,56 @@ def verify_logs(folder: str, remembered: "set[str]") -> "list[Log]":
         folder: The folder with files `NODE-YYYY-MM.jsonl`.
         remembered: Which lines' hashes are wanted, as `log:seq`.
     """
-    entries = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    try:
+        entries = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        entries = []
     logs = []
-    for node in sorted({entry[: -len("-YYYY-MM.jsonl")] for entry in entries if entry.endswith(".jsonl")}):
+    for node in sorted({entry[: -len("-YYYY-MM.jsonl")] for entry in entries}):
+        names = [entry[: -len(".jsonl")] for entry in entries if is_log_of(entry, node)]
+        if not names:
+            continue
         log = Log(node)
-        head, running = NO_LINE, 0
-        for entry in (entry for entry in entries if is_log_of(entry, node)):
-            name = entry[: -len(".jsonl")]
-            with open(os.path.join(folder, entry), "rb") as file:
-                for seq, line in enumerate(file, 1):
+        head = NO_LINE
+        for name in names:
+            seq = 0
+            with open(os.path.join(folder, f"{name}.jsonl"), "rb") as file:
+                for number, line in enumerate(file, 1):
                     if not line.endswith(b"\n"):
                         log.remarks.append(
                             f"{name}: the last line was cut off while it was written ({len(line)} bytes are lost)"
                         )
                         break
-                    head, event = _check_line(log, name, seq, head, line[:-1])
-                    running += {"started": 1, "ended": -1}.get(event, 0)
+                    seq, head = _check_line(log, f"{name}, line {number}", seq, head, line[:-1])
                     if f"{name}:{seq}" in remembered:
-                        log.heads[f"{name}:{seq}"] = head
-        if running > 0:
+                        log.heads.setdefault(f"{name}:{seq}", head)
+        if log.running > 0:
             log.remarks.append(
-                f"{node}: {running} commands have no recorded end: they are running, or their dispatcher was killed"
+                f"{node}: {log.running} commands have no recorded end: they are running, or their dispatcher was killed"
             )
         logs.append(log)
     return logs
 
 
-def _check_line(log: Log, name: str, seq: int, head: str, line: bytes) -> "tuple[str, str]":
-    """Check one line against the one before it; return its hash and its event."""
-    where = f"{name}, line {seq}"
+def _check_line(log: Log, where: str, seq: int, head: str, line: bytes) -> "tuple[int, str]":
+    """Check one line against the number and the hash of the one before it; return its own."""
     try:
         fields = json.loads(line)
-        found_seq, previous, event = fields["seq"], fields["prev"], fields["event"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        found_seq, previous, event = seq, None, ""
+        found_seq, previous, event = int(fields["seq"]), str(fields["prev"]), fields["event"]
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        fields, found_seq, previous, event = {}, seq + 1, None, ""
         log.problems.append(f"{where} is no audit line")
-    if previous is not None and (previous != head or found_seq != seq):
+    if previous is not None and (previous != head or found_seq != seq + 1):
         log.problems.append(f"{where} does not follow from the line before it: a line was changed, added or taken out")
     if event == "recovered":
         log.remarks.append(
             f"{where}: the line that was being written here was cut off ({fields.get('lost_bytes')} bytes are lost)"
         )
+    # A question has an end and no start; what could not be started after all is refused, and names its command.
+    log.running += event == "started"
+    log.running -= (event == "ended" and "question" not in fields) or (event == "refused" and "command" in fields)
     log.lines += 1
-    return sha256(line).hexdigest(), str(event)
+    return found_seq, sha256(line).hexdigest()
 
 
 def _heads_in(path: str) -> "list[tuple[str, str]]":

@@ -175,14 +175,15 @@ def recordable(site: Site, raw: bytes, request: "Request | None") -> str:
         plain = "".join(char if char.isalnum() or char == "_" else " " for char in f"{text} {unquoted}")
         names = [word for word in plain.split() if _may_take_secret(site, word)]
         return f"{HIDDEN} (it names {names[0]}, which may take a secret)" if names else text
-    if not request.arguments or not _may_take_secret(site, request.name):
+    known = os.path.isdir(os.path.join(site.checkout, SCRIPTS, request.name))
+    if not request.arguments or (known and not _may_take_secret(site, request.name)):
         return text
     words = ["--run-id", request.run_id] if request.run_id is not None else []
     words += [word for word in (request.question, request.name) if word]
     try:
         recorded = bind(load_command(site.checkout, request.name)["arguments"], request.arguments).recorded
     except (Unapproved, Refusal):
-        # What does not fit the schema cannot be told from a secret.
+        # What does not fit the schema cannot be told from a secret; nor can what was meant for a command of another name.
         return f"{join(words)} {HIDDEN} ({len(request.arguments)} words that may hold a secret)"
     return join([*words, *recorded])
 

@@ -10,15 +10,15 @@ import pwd
 import time
 
 from dea.remote import __version__
-from dea.remote.audit import Audit, timestamp
+from dea.remote.audit import Audit, make_private_folder, timestamp
 from dea.remote.contract.receipt import BUSY as OUTCOME_BUSY
-from dea.remote.contract.receipt import EXITED, SIGNALED, Receipt
+from dea.remote.contract.receipt import EXITED, LOST, SIGNALED, Receipt
 from dea.remote.contract.receipt import REFUSED as OUTCOME_REFUSED
 from dea.remote.contract.receipt import TIMED_OUT as OUTCOME_TIMED_OUT
 from dea.remote.contract.request import BY_HAND_ONLY, Refusal, Request, is_name, parse_request, request_of, shown
 from dea.remote.contract.status import BUSY, FAILED, REFUSED, TIMED_OUT
 from dea.remote.decision import Key, Plan, Site, decide, recordable
-from dea.remote.launch import launch, take_place
+from dea.remote.launch import NotStarted, launch, take_place
 
 TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
 if TYPE_CHECKING:
@@ -109,8 +109,10 @@ class _Dispatch:
         started = timestamp(time.time())
         try:
             ended = launch(plan.program, plan.arguments, plan.environment, timeout_s=plan.timeout_s, stdin=plan.stdin)
-        except OSError as error:
+        except NotStarted as error:
             return self._refuse_started(_not_startable(request.name, error), about, request.run_id)
+        except Exception as error:  # noqa: BLE001 - as in main; and how the command ended, nobody knows
+            return self._lose(_failure(error), about, request.run_id, started)
         status = TIMED_OUT if ended.timed_out else ended.status
         outcome = OUTCOME_TIMED_OUT if ended.timed_out else SIGNALED if ended.signaled else EXITED
         if ended.timed_out:
@@ -122,11 +124,7 @@ class _Dispatch:
             "children": ended.children,
             "duration_s": self._duration_s(),
         }
-        try:
-            self._record(("ended", facts))
-        except Refusal as refusal:
-            # It has run: its own status is the truth, and the lack of a line is said beside it.
-            _complain(refusal)
+        self._record_or_say(("ended", facts))
         self._hand_out_receipt(
             request.run_id, outcome, status, started=started, ended=timestamp(time.time()), children=ended.children
         )
@@ -159,13 +157,21 @@ class _Dispatch:
         try:
             self._record(self._arrival(raw, request), ("refused", facts))
         except Refusal as unrecorded:
-            refusal = Refusal(unrecorded.status, *refusal.problems, *unrecorded.problems)
+            problems = dict.fromkeys((*refusal.problems, *unrecorded.problems))  # once, if that is why it is refused
+            refusal = Refusal(unrecorded.status, *problems)
         return self._complain_with_receipt(refusal, run_id)
 
     def _refuse_started(self, refusal: Refusal, about: "dict[str, object]", run_id: "str | None") -> int:
         """Refuse what was recorded as started, and then could not be."""
-        self._record(("refused", {**about, "status": refusal.status, "problems": list(refusal.problems)}))
+        self._record_or_say(("refused", {**about, "status": refusal.status, "problems": list(refusal.problems)}))
         return self._complain_with_receipt(refusal, run_id)
+
+    def _lose(self, failure: Refusal, about: "dict[str, object]", run_id: "str | None", started: str) -> int:
+        """Say that a command was started and that its end was not seen: never that it did not run."""
+        self._record_or_say(("ended", {**about, "outcome": LOST, "status": None, "problems": list(failure.problems)}))
+        status = _complain(failure)
+        self._hand_out_receipt(run_id, LOST, None, started=started)
+        return status
 
     def _complain_with_receipt(self, refusal: Refusal, run_id: "str | None") -> int:
         status = _complain(refusal)
@@ -175,7 +181,9 @@ class _Dispatch:
     def _take_place(self, request: Request, plan: Plan) -> "int | None":
         if plan.max_parallel is None or self._audit is None:
             return None
-        place = take_place(os.path.join(self._site.state, "places", request.name), plan.max_parallel)
+        folder = os.path.join(self._site.state, "places", request.name)
+        make_private_folder(folder)
+        place = take_place(folder, plan.max_parallel)
         if place is None:
             raise Refusal(
                 BUSY,
@@ -202,6 +210,13 @@ class _Dispatch:
                 f"the audit log cannot be written ({reason}): what cannot be recorded does not run; tell the operator",
             ) from error
 
+    def _record_or_say(self, event: "tuple[str, dict[str, object]]") -> None:
+        """Record what has happened already: its own status is the truth, and the lack of a line is said beside it."""
+        try:
+            self._record(event)
+        except Refusal as refusal:
+            _complain(refusal)
+
     def _duration_s(self) -> float:
         return round(time.monotonic() - self._begin, 4)
 
@@ -209,7 +224,7 @@ class _Dispatch:
         self,
         run_id: "str | None",
         outcome: str,
-        status: int,
+        status: "int | None",
         *,
         started: "str | None" = None,
         ended: "str | None" = None,
@@ -273,10 +288,10 @@ def _client_address() -> str:
     )
 
 
-def _not_startable(name: str, error: OSError) -> Refusal:
+def _not_startable(name: str, error: NotStarted) -> Refusal:
     return Refusal(
         REFUSED,
-        f"{name} cannot be started ({error.strerror}): check the first line of its `run` and the interpreter there",
+        f"{name} cannot be started ({error}): check the first line of its `run` and the interpreter there",
     )
 
 
@@ -297,8 +312,11 @@ def _say(*sentences: str) -> None:
 
 def _write(descriptor: int, data: bytes) -> None:
     """Write to stdout or stderr; if nobody reads there any more, that must not keep the rest from being done."""
-    try:
-        while data:
+    while data:
+        try:
             data = data[os.write(descriptor, data) :]
-    except OSError:
-        pass
+        except BlockingIOError:
+            # The command shares it, and has made it non-blocking, as ssh(1) does; what is to be said must not be lost.
+            os.set_blocking(descriptor, True)
+        except OSError:
+            return

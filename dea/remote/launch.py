@@ -23,6 +23,10 @@ _FORWARDED = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
 _RESET = sorted(set(range(1, 32)) - {_signal.SIGKILL, _signal.SIGSTOP})
 
 
+class NotStarted(Exception):
+    """The program could not be started, so nothing ran; the message is the kernel's reason."""
+
+
 class Ended:
     """How a command ended.
 
@@ -96,9 +100,8 @@ def take_place(folder: str, places: int) -> "int | None":
         The descriptor that holds the place while it is open, or None if all are taken.
 
     Raises:
-        OSError: If the folder cannot be made or written.
+        OSError: If the folder is not there or cannot be written.
     """
-    os.makedirs(folder, mode=0o700, exist_ok=True)
     for number in range(places):
         descriptor = os.open(
             os.path.join(folder, str(number)), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
@@ -130,10 +133,10 @@ def launch(
         Changes this process's folder, umask and signal handlers. Blocks until the end.
 
     Raises:
-        OSError: If the program cannot be started (its interpreter is missing, say).
+        NotStarted: If the program cannot be started (its interpreter is missing, say). Any other error leaves open how it
+            ended.
     """
     os.umask(UMASK)
-    os.chdir(os.path.dirname(program))
     group = 0
     early: "list[int]" = []
     deadline: "float | None" = None
@@ -155,17 +158,25 @@ def launch(
         else:
             _signal_group(group, _signal.SIGKILL)
 
+    # Whoever started this process may have blocked the alarm, or ignore SIGCHLD: then the kernel would keep no exit status.
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     for signum in _FORWARDED:
-        _signal.signal(signum, forward)
-    pid = group = os.posix_spawn(
-        program,
-        [program, *arguments],
-        environment,
-        file_actions=() if stdin else [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
-        setpgroup=0,
-        setsigmask=[],
-        setsigdef=_RESET,
-    )
+        if _signal.getsignal(signum) != _signal.SIG_IGN:  # nohup(1) asked for a hangup to be ignored
+            _signal.signal(signum, forward)
+    try:
+        os.chdir(os.path.dirname(program))
+        pid = group = os.posix_spawn(
+            program,
+            [program, *arguments],
+            environment,
+            file_actions=() if stdin else [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+            setpgroup=0,
+            setsigmask=[],
+            setsigdef=_RESET,
+        )
+    except OSError as error:
+        raise NotStarted(error.strerror) from error
     for signum in early:
         _signal_group(group, signum)
     if timeout_s is not None:
@@ -174,9 +185,9 @@ def launch(
     # WNOWAIT: while the ended child is not taken away, its number is nobody else's, and a late signal is harmless.
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     _signal.setitimer(_signal.ITIMER_REAL, 0)
-    _, status = os.waitpid(pid, 0)
     if deadline is not None:
         _end_group(group, deadline)
+    _, status = os.waitpid(pid, 0)
     signaled = os.WIFSIGNALED(status)
     return Ended(
         128 + os.WTERMSIG(status) if signaled else os.WEXITSTATUS(status),
@@ -211,13 +222,17 @@ def _count_group(group: int) -> int:
     if not _signal_group(group, 0):
         return 0
     count = 0
-    for entry in os.listdir("/proc"):
+    try:
+        entries = os.listdir("/proc")
+    except OSError:
+        return 1  # at least: it took a signal
+    for entry in entries:
         if entry.isdigit():
             try:
                 with open(f"/proc/{entry}/stat", "rb") as file:
                     # proc(5): the fields after the last parenthesis are state, parent, group; Z is dead already
                     state, _parent, its_group = file.read().rpartition(b")")[2].split()[:3]
-            except OSError:
+            except (OSError, ValueError):
                 continue  # it has ended
             count += state != b"Z" and int(its_group) == group
     return count

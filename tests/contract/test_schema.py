@@ -134,12 +134,21 @@ def test_a_secret_reaches_the_environment_and_nothing_else():
         ["--token", "s3cret value"],
         ["--token", "-s3cret"],
         ["--tokne", "s3cret"],
+        ["--tokens3cret"],
+        ["--s3cret=x"],
         ["s3cret"],
         ["--token", "s3cret", "--token", "b"],
     ],
 )
 def test_a_secret_is_in_no_error(words):
     assert "s3cret" not in " ".join(problems_of([TOKEN], words))
+
+
+def test_a_secret_with_its_files_newline_is_in_no_error():
+    with pytest.raises(Refusal) as raised:
+        words_for([TOKEN], (), {"token": "s3cret\n"})
+    assert "control character" in str(raised.value)
+    assert "s3cret" not in str(raised.value)
 
 
 def test_paths_are_given_back_to_be_checked_on_the_login_node():

@@ -58,11 +58,30 @@ def test_a_command_that_the_package_does_not_know_is_refused() -> None:
         FakeSession({}).run("quota")
 
 
-def test_a_package_of_another_format_is_refused(package: Path) -> None:
-    (package / schemas.FILE).write_text('{"format": 2}')
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"format": 2}', "format 2, not 1"),
+        ("{}", "'format'"),
+        ("[]", "cannot be used"),
+        ("{", "cannot be used"),
+        ("\xff", "cannot be used"),
+        ('{"format": 1}', "'commands'"),
+        ('{"format": 1, "commands": []}', "cannot be used"),
+        ('{"format": 1, "commands": {"execute_clean": {"arguments": []}}}', "no argument schema"),
+        (
+            '{"format": 1, "commands": {"execute_clean": {"arguments": [{"name": "x"}], "schema": "a"}}}',
+            "no argument schema",
+        ),
+    ],
+)
+def test_a_package_that_cannot_be_understood_is_refused(package: Path, text: str, said: str) -> None:
+    (package / schemas.FILE).write_text(text, "latin-1")
     schemas._packaged.cache_clear()
-    with pytest.raises(RequestRefused, match="has format 2"):
+    with pytest.raises(RequestRefused) as raised:
         FakeSession({}).run("execute_clean")
+    assert said in str(raised.value)
+    assert "package the function again" in str(raised.value)
     schemas._packaged.cache_clear()
 
 

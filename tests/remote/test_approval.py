@@ -74,6 +74,45 @@ def test_what_is_no_approval_is_refused(gate, clean, text):
     refused(gate, "clean/approved.json")
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"timeout": 0},
+        {"timeout": -1},
+        {"timeout": False},
+        {"timeout": None},
+        {"timeout": "60"},
+        {"max_parallel": 0},
+        {"max_parallel": True},
+        {"stdin": "no"},
+        {"summary": None},
+        {"environment": []},
+        {"environment": {"A": 5}},
+        {"files": {"run": None}},
+        {"arguments": "all"},
+        {"arguments": [{"name": "data", "type": "path", "under": "/g/data"}]},
+        {"arguments": [{"name": "unit", "type": "string", "enum": "GiB"}]},
+        {"arguments": [{"name": "unit", "type": "string", "enum": [1]}]},
+        {"arguments": [{"name": "text", "type": "string", "pattern": "[a-z]"}]},
+        {"arguments": [{"name": "text", "type": "string", "automaton": [[1]]}]},
+        {"arguments": [{"name": "token", "type": "string", "secret": True}]},
+        {"arguments": [{"name": "data", "type": "path", "below": ["/g/data"]}]},
+        {"arguments": [{"name": "data", "type": "folder"}]},
+        {"arguments": [{"name": "data"}]},
+    ],
+)
+def test_an_approval_that_is_not_wholly_understood_is_refused(gate, clean, document):
+    """What was edited by hand, or written for a newer dispatcher, could otherwise allow more than it says."""
+    gate.approve("clean", **document)
+    refused(gate, "clean/approved.json")
+
+
+@pytest.mark.parametrize("document", [{"timeout": 0}, {"path": ["/bin"]}, {"environment": {"A": 5}}])
+def test_what_is_said_of_the_site_is_understood_or_refused(gate, clean, document):
+    gate.describe_site(**document)
+    refused(gate, "raijin_scripts/site.approved.json is not what inv approve writes")
+
+
 def test_an_approval_of_another_format_is_refused(gate, clean):
     gate.approve("clean", format=2)
     refused(gate, "has format 2, this dispatcher reads 1")
@@ -131,6 +170,18 @@ def test_a_named_pipe_in_a_files_place_does_not_hang(gate, clean):
         (clean / name).unlink()
         os.mkfifo(clean / name)
         assert gate("clean").returncode == 126
+
+
+def test_a_folder_that_leads_to_itself_is_refused(gate, clean):
+    for path in (clean / "run", clean / "lib" / "names.sh", clean / "lib"):
+        kept = gate.folder / "kept"
+        path.rename(kept)
+        path.symlink_to(path)
+        done = gate("clean")
+        assert (done.stdout, done.returncode) == ("", 126)
+        path.unlink()
+        kept.rename(path)
+    assert gate("clean").returncode == 0
 
 
 def test_the_checkout_can_be_reached_by_a_link_that_is_resolved_once(gate, clean):

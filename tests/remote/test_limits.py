@@ -65,6 +65,12 @@ def test_a_stopped_command_is_ended_too(gate):
     assert gate("stopped").returncode == 124
 
 
+def test_a_timeout_holds_whatever_signals_the_dispatcher_was_started_without(gate):
+    gate.add("slow", "#!/bin/sh\nexec sleep 600\n", timeout=1)
+    blocked = set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP}
+    assert gate("slow", preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, blocked)).returncode == 124
+
+
 def test_the_grace_is_time_enough_to_clean_up():
     assert dea.remote.launch.GRACE_S >= 5
 

@@ -47,6 +47,27 @@ def test_describe_shows_how_a_command_is_called(gate, quota):
     assert [rule["name"] for rule in found["arguments"]] == ["age", "token", "project"]
 
 
+@pytest.mark.parametrize(
+    ("automaton", "said"),
+    [
+        ([[0, ["az", 1]], [1, ["az", 1]]], None),
+        ([[0, ["  az", 1]], [1]], "it can hold blanks\n"),
+        ([[0, ["--", 1]], [1]], "it can hold - at its beginning\n"),
+        ([[0, ["az", 1]], [1, ["--", 1]]], None),
+        (
+            [[1, ["\0\U0010ffff", 0]]],
+            "it can hold blanks, !, \", #, $, &, ', (, ), *, ;, <, >, ?, [, \\, ], ^, `, {, |, }, ~, characters beyond ASCII, - at",
+        ),
+    ],
+)
+def test_describe_says_what_is_wider_than_usual(gate, automaton, said):
+    rules = [{"name": "text", "type": "string", "pattern": "...", "automaton": automaton}]
+    gate.add("pastes", "#!/bin/sh\n", arguments=rules)
+    text = gate("--describe pastes").stdout
+    assert ("WIDER" in text) is (said is not None)
+    assert (said or "") in text
+
+
 def test_explain_says_what_would_run_and_runs_nothing(gate, quota):
     found = asked(gate, "--explain quota --token s3cret v10")
     assert found["would_run"]
@@ -117,3 +138,18 @@ def test_questions_are_recorded(gate):
 def test_by_hand_the_same_is_answered(gate, quota):
     assert json.loads(gate.start("--list", "--json").stdout)["commands"][1]["name"] == "quota"
     assert "would run" in gate.start("--explain", "quota", "v10").stdout
+
+
+def test_a_checkout_without_commands_is_said_to_be_one(gate):
+    gate.scripts.rename(gate.checkout / "elsewhere")
+    done = gate("--list")
+    assert (done.stdout, done.returncode) == ("", 126)
+    assert "raijin_scripts cannot be listed (No such file or directory)" in done.stderr
+    assert gate("echo_args a").returncode == 127
+
+
+def test_a_question_that_cannot_be_recorded_is_not_answered(gate):
+    gate.state.write_text("in the way")
+    done = gate("--list")
+    assert (done.stdout, done.returncode) == ("", 126)
+    assert done.stderr.count("the audit log cannot be written") == 1

@@ -1,6 +1,10 @@
 """The receipt that ends a run with a run id: what it says of each way to end."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -38,17 +42,85 @@ def test_a_run_that_ended(gate, script, document, outcome, status):
 
 
 @pytest.mark.parametrize(
-    ("request_text", "status"), [("nope", 127), ("echo_args; id", 126), ("aged", 2), ("''", 2), ("X", 127)]
+    ("request_text", "status"),
+    [
+        ("nope", 127),
+        ("echo_args; id", 126),
+        ("echo_args a\tb", 126),
+        ("echo_args 'a", 2),
+        ("echo_args \udcff", 126),
+        ("echo_args " + "a" * 70000, 126),
+        ("aged", 2),
+        ("''", 2),
+        ("X", 127),
+        ("", 2),
+        ("--list", 2),
+    ],
 )
 def test_a_request_that_did_not_run(gate, request_text, status):
     gate.add("aged", "#!/bin/sh\n", arguments=[{"name": "age", "type": "integer", "required": True}])
-    if ";" in request_text:
-        # What cannot be split has no run id that could be believed.
-        assert b"\x1e" not in gate(f"--run-id run-0001 {request_text}", text=False).stderr
-        return
     rest, receipt = receipt_of(gate, request_text)
     assert rest.startswith("dea-remote: ")
     assert (receipt.outcome, receipt.status, receipt.started, receipt.ended) == ("refused", status, None, None)
+
+
+def test_a_status_is_known_whatever_signals_the_dispatcher_was_started_without(gate):
+    """A parent that ignores SIGCHLD would have the kernel throw the status away."""
+    gate.add("seven", "#!/bin/sh\nexit 7\n")
+    _, receipt = receipt_of(gate, "seven", preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    assert (receipt.outcome, receipt.status) == ("exited", 7)
+
+
+def test_a_command_whose_end_was_not_seen_is_lost_and_not_refused(gate):
+    launch = gate.checkout / "dea" / "remote" / "launch.py"
+    broken = launch.read_text().replace("os.waitid(", "raise OSError(5, 'Input/output error')\n    os.waitid(")
+    assert broken != launch.read_text()
+    launch.write_text(broken)
+    done = gate("--run-id run-0001 echo_args a", text=False)
+    rest, receipt = take_receipt(done.stderr, "run-0001")
+    assert done.returncode == 125
+    assert b"the dispatcher itself failed: OSError" in rest
+    assert (receipt.outcome, receipt.status, receipt.ended) == ("lost", None, None)
+    assert receipt.started is not None
+    ended = gate.audit()[-1]
+    assert (ended["event"], ended["outcome"], ended["status"]) == ("ended", "lost", None)
+
+
+def test_a_command_that_leaves_stderr_non_blocking_does_not_cost_the_receipt(gate):
+    gate.add(
+        "fills",
+        f"#!{sys.executable}"
+        """ -I
+import os
+os.set_blocking(2, False)
+try:
+    while True:
+        os.write(2, b"x" * 4096)
+except BlockingIOError:
+    print("full", flush=True)
+""",
+    )
+    with gate.popen("--run-id run-0001 fills", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout.readline() == b"full\n"
+        # The command has ended when that is recorded; the pipe of stderr is still full.
+        deadline = time.monotonic() + 20
+        while len(gate.audit()) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert take_receipt(running.stderr.read(), "run-0001")[1].outcome == "exited"
+
+
+def test_what_could_not_be_started_nor_recorded_has_its_receipt_all_the_same(gate):
+    dispatcher = gate.checkout / "dea" / "remote" / "dispatcher.py"
+    dispatcher.write_text(
+        dispatcher.read_text().replace(
+            "        except NotStarted as error:",
+            "        except NotStarted as error:\n            os.chmod(self._site.state, 0o777)",
+        )
+    )
+    gate.add("bad", "#!/nonexistent/sh\n")
+    rest, receipt = receipt_of(gate, "bad")
+    assert "the audit log cannot be written" in rest
+    assert receipt.outcome == "refused"
 
 
 def test_a_command_that_cannot_be_started_was_refused(gate):

@@ -185,6 +185,11 @@ def test_arguments_any_is_shown_for_what_it_is(checkout: Checkout, capsys: pytes
             "so a before it must be",
         ),
         ("summary: x\ntimeout: 0\n", "timeout (seconds) is a whole number"),
+        ("summary: x\ntimeout:\n", "timeout (seconds) is a whole number from 1 to 604800, not None"),
+        ("summary: x\narguments: {a: {type: integer, minimum: }}\n", "minimum is an integer, not None"),
+        ("summary: x\narguments: {a: {type: number, maximum: null}}\n", "maximum is a number, not None"),
+        ("summary: x\narguments: {a: {secret: true, environment: MODULEPATH}}\n", "a client must not set MODULEPATH"),
+        ("summary: x\narguments: {a: {secret: true, environment: HTTPS_PROXY}}\n", "a client must not set HTTPS_PROXY"),
         ("summary: x\ntimeout: 30m\n", "timeout (seconds) is a whole number"),
         ("summary: x\nmax_parallel: 0\n", "max_parallel is a whole number"),
         ("summary: x\nstdin: client\n", "stdin is true or false"),
@@ -220,6 +225,9 @@ def test_everything_that_is_wrong_is_said_at_once(checkout: Checkout) -> None:
         (b"#!sh\n", "run has no interpreter"),
         (b"#!/nonexistent/sh\n", "interpreter /nonexistent/sh does not exist"),
         (b"#!/bin/nonexistent\n", "interpreter /bin/nonexistent does not exist"),
+        (b"#!/usr/bin/env\n", "env needs its name"),
+        (b"#!/usr/bin/env nonexistent\n", "run's interpreter nonexistent is in no folder of the path"),
+        (b"#!/usr/bin/env sh -e\n", "Linux hands 'sh -e' to env as one word"),
     ],
 )
 def test_a_run_that_could_not_start_is_refused(checkout: Checkout, content: bytes | None, said: str) -> None:
@@ -232,6 +240,18 @@ def test_a_run_that_could_not_start_is_refused(checkout: Checkout, content: byte
         return
     checkout.run.write_bytes(content)
     checkout.refused(said)
+
+
+@pytest.mark.parametrize("first", [b"#!/usr/bin/env sh\n", b"#!/usr/bin/env -S sh -e\n"])
+def test_an_interpreter_that_env_finds_is_one(checkout: Checkout, first: bytes) -> None:
+    checkout.run.write_bytes(first)
+    checkout.approve()
+
+
+@pytest.mark.parametrize("name", ["run", "command.yaml"])
+def test_what_git_ignores_and_the_command_is_made_of_is_refused(checkout: Checkout, name: str) -> None:
+    (checkout.folder / ".gitignore").write_text(f"{name}\n")
+    checkout.refused(f"{name} is ignored by git")
 
 
 def test_a_run_that_is_not_executable_is_refused(checkout: Checkout) -> None:

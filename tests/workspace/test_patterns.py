@@ -44,6 +44,8 @@ def test_the_automaton_matches_what_the_pattern_matches(pattern: str, texts: lis
     [
         "(a+)+", "(a*)*", "(a+)*b", "(a|a)*", "(a|aa)+", "(a|b|ab)*c", "(x+x+)+y", r"(\w+\s?)*", "(.*a)+", "([a-z]+)*", "(a?)*",
         "(a|a?)+", "((ab)*)*", "(a{1,2}){2,}", "(a+){10,}", r"([a-zA-Z0-9]+\.?)+", "(ab|a|b)*", "(a+b?)*", "(.+)*x",
+        "(a?){30}a{30}", "(a|aa){1,300}", "(.*a){50}", "((a?){10}){10}", "(a{0,30}){0,30}", "(){1000000000}", "(){1000000000,}",
+        "(?:a{0}){0,99999999}",
     ],
 )  # fmt: skip
 def test_what_can_take_exponential_time_is_refused(pattern: str) -> None:
@@ -55,14 +57,14 @@ def test_what_can_take_exponential_time_is_refused(pattern: str) -> None:
     "pattern",
     [
         "[a-z]+", "[a-z0-9_]+_[0-9]{8}", r".*\.nc", "[^,]+(,[^,]+)*", "[A-Z]{2}[0-9]{1,3}(,[A-Z]{2}[0-9]{1,3})*", r"\d{4}-\d{2}-\d{2}",
-        "(a|b)*", "(ab|cd)+", "a*a*a*b", "^[a-z]{1,256}$", "(a?){30}a{30}", "", "([a-z]{1,20}/)*[a-z]{1,20}",
+        "(a|b)*", "(ab|cd)+", "a*a*a*b", "^[a-z]{1,256}$", "", "(a?){3}", "(){5}a", "(-?[0-9]{1,3}){2}", "([a-z]{1,20}/)*[a-z]{1,20}",
     ],
 )  # fmt: skip
 def test_what_people_write_is_accepted(pattern: str) -> None:
     compile_pattern(pattern)
 
 
-@pytest.mark.parametrize("pattern", ["a*a*a*a*a*b", "(a?){40}a{40}", ".*.*.*x"])
+@pytest.mark.parametrize("pattern", ["a*a*a*a*a*b", "a?" * 40 + "a{40}", ".*.*.*x"])
 def test_a_hostile_value_is_matched_in_no_time_whatever_the_pattern(pattern: str) -> None:
     automaton = compile_pattern(pattern)
     begin = time.process_time()
@@ -83,7 +85,7 @@ def test_a_hostile_value_is_matched_in_no_time_whatever_the_pattern(pattern: str
         ("^a|b$", "anchor"),
         (r"\ba", "anchor"),
         ("a{1000}", "longer than 600"),
-        ("(a{0,30}){0,30}", "longer than 600"),
+        ("([a-z]{1,30}-){0,30}", "longer than 600"),
         ("(a|b)*a(a|b){12}", "more than 600 states"),
         ("[", "no regular expression"),
         ("a{99999999999}", "no regular expression"),

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
 
     from dea.remote.contract.schema import Rule, Rules
 
+_SPECIAL = " !\"#$&'()*;<>?[\\]^`{|}~"
+"""The printable ASCII characters that a text without a pattern cannot hold."""
+
 
 def usage(name: str, rules: "Rules") -> str:
     """Return the one line that shows how a command is called.
@@ -52,6 +55,9 @@ def describe(name: str, approved: "dict[str, Any]") -> "list[str]":
 
 def _argument(rule: "Rule") -> str:
     text = f"{label(rule)}: {rule_text(rule)}"
+    beyond = wider_than_usual(rule)
+    if beyond:
+        text += f"; WIDER than a plain text: it can hold {', '.join(beyond)}"
     if rule.get("required"):
         text += "; required"
     if "default" in rule:
@@ -61,3 +67,26 @@ def _argument(rule: "Rule") -> str:
     if rule.get("secret"):
         text += f"; secret: reaches the command as the variable {rule['environment']} only, and is never recorded"
     return text + (f" - {rule['description']}" if "description" in rule else "")
+
+
+def wider_than_usual(rule: "Rule") -> "list[str]":
+    """Return what values of a pattern can hold that a text without one cannot: what a command had better not hand to a shell.
+
+    >>> wider_than_usual({"name": "x", "type": "string", "pattern": "[a-z;]*", "automaton": [[1, [";;az", 0]]]})
+    [';']
+    """
+    if "automaton" not in rule:
+        return []
+    states = [[ranges for ranges, _ in state[1:]] for state in rule["automaton"]]
+    anywhere = [ranges for state in states for ranges in state]
+    beyond = [char for char in _SPECIAL if _holds(anywhere, char)]
+    beyond = ["blanks" if char == " " else char for char in beyond]
+    if any(ranges[at + 1] > "~" for ranges in anywhere for at in range(0, len(ranges), 2)):
+        beyond.append("characters beyond ASCII")
+    if _holds(states[0], "-"):
+        beyond.append("- at its beginning")
+    return beyond
+
+
+def _holds(ranges: "list[str]", char: str) -> bool:
+    return any(one[at] <= char <= one[at + 1] for one in ranges for at in range(0, len(one), 2))

@@ -9,8 +9,8 @@ from _json import encode_basestring_ascii as _quoted  # pure, and `json` itself 
 FORMAT = 1
 """The version of the receipt's own format; a reader refuses any other."""
 
-EXITED, SIGNALED, TIMED_OUT, REFUSED, BUSY = "exited", "signaled", "timed_out", "refused", "busy"
-OUTCOMES = (EXITED, SIGNALED, TIMED_OUT, REFUSED, BUSY, "running", "cancelled", "lost")
+EXITED, SIGNALED, TIMED_OUT, REFUSED, BUSY, LOST = "exited", "signaled", "timed_out", "refused", "busy", "lost"
+OUTCOMES = (EXITED, SIGNALED, TIMED_OUT, REFUSED, BUSY, LOST, "running", "cancelled")
 """How a run can stand: it ended by itself, by a signal, by its timeout, never began (`refused`, `busy`), or is followed up."""
 
 _MARK = b"\x1e"
@@ -81,8 +81,8 @@ class Receipt:
     def encode(self) -> bytes:
         r"""Return the record.
 
-        >>> Receipt("a-run-id", "exited", 0, received="2026-01-01T00:00:00.000Z", version="1").encode()[:29]
-        b'\x1e{"receipt": 1, "audit": null,'
+        >>> Receipt("a-run-id", "exited", 0, received="2026-01-01T00:00:00.000Z", version="1").encode()[:15]
+        b'\x1e{"receipt": 1,'
         """
         fields = ", ".join(f'"{name}": {_json(getattr(self, name))}' for name in self.__slots__)
         return _MARK + f'{{"receipt": {FORMAT}, {fields}}}\n'.encode("ascii")

@@ -143,11 +143,28 @@ def parse_request(raw: bytes) -> Request:
 
     Raises:
         Refusal: With `USAGE` for a text that is no list of words, `NOT_FOUND` for a first word that can be no name,
-            and `REFUSED` for a request that is too long, not UTF-8, or asks for a shell.
+            and `REFUSED` for a request that is too long, not UTF-8, or asks for a shell. It has the run id if the request
+            begins with one.
 
     >>> parse_request(b"execute_clean --search-string 'x y'")
     Request('execute_clean', ('--search-string', 'x y'))
     """
+    try:
+        return _parsed(raw)
+    except Refusal as refusal:
+        # It belongs to this run even if nothing after its id can be read: the client learns for certain that it did not run.
+        refusal.run_id = refusal.run_id or _run_id_at_begin(raw)
+        raise
+
+
+def _run_id_at_begin(raw: bytes) -> "str | None":
+    """Return the id of a request that begins with `--run-id ID `, whatever follows."""
+    option, _, rest = raw[: len("--run-id ") + MAX_RUN_ID_LENGTH + 1].decode("utf-8", "replace").partition(" ")
+    run_id, space, _ = rest.partition(" ")
+    return run_id if option == "--run-id" and space and is_run_id(run_id) else None
+
+
+def _parsed(raw: bytes) -> Request:
     check_size(len(raw))
     try:
         text = raw.decode("utf-8")

@@ -30,6 +30,14 @@ MAX_PATH_LENGTH = 1024
 HIDDEN = "***"
 """What stands for a secret value wherever it would be read."""
 
+TYPES = ("string", "integer", "number", "boolean", "path")
+"""What an argument can be."""
+
+_KEYS: "dict[str, Any]" = {
+    "name": str, "type": str, "description": str, "positional": bool, "required": bool, "repeat": bool, "secret": bool,
+    "environment": str, "default": list, "enum": list, "under": list, "pattern": str, "automaton": list,
+    "minimum": (int, float), "maximum": (int, float), "maxLength": int,
+}  # fmt: skip
 _DIGITS = frozenset("0123456789")
 _NARROW = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:,=@%+-")
 _MAX_NUMBER_LENGTH = 32
@@ -104,6 +112,17 @@ def bind(rules: "Rules", words: "list[str] | tuple[str, ...]") -> Bound:
     return bound
 
 
+def is_sound(rules: object) -> bool:
+    """Tell whether this is a compiled schema, every rule of which is understood: one that is not must not be passed over.
+
+    >>> is_sound("any"), is_sound([{"name": "data", "type": "path", "under": ["/g/data"]}])
+    (True, True)
+    >>> is_sound([{"name": "data", "type": "path", "under": "/g/data"}]), is_sound([{"name": "x", "type": "path", "within": []}])
+    (False, False)
+    """
+    return rules == ANY or (isinstance(rules, list) and all(_is_sound_rule(rule) for rule in rules))
+
+
 def has_secret(rules: "Rules") -> bool:
     """Tell whether a schema has an argument whose value must not be recorded."""
     return not isinstance(rules, str) and any(rule.get("secret") for rule in rules)
@@ -158,9 +177,12 @@ def words_for(rules: "Rules", positionals: "tuple[object, ...]", options: "dict[
     if any(text.startswith("-") for text in last):
         words.append("--")
     words += last
+    hidden = has_secret(rules)
     for text in words:
         if controls_in(text):
-            problems.append(f"{shown(text)} holds a control character: no request may")
+            # A token that was read from a file with its newline must not end in a log.
+            said = "a value (not shown: it could be a secret)" if hidden else shown(text)
+            problems.append(f"{said} holds a control character: no request may")
     if problems:
         raise Refusal(USAGE, *problems)
     bind(rules, words)
@@ -266,6 +288,16 @@ def matches(automaton: "Automaton", text: str) -> bool:
     return bool(state[0])
 
 
+def _is_sound_rule(rule: object) -> bool:
+    if not isinstance(rule, dict) or "name" not in rule or rule.get("type") not in TYPES:
+        return False
+    if not all(key in _KEYS and isinstance(value, _KEYS[key]) for key, value in rule.items()):
+        return False
+    if any(not isinstance(text, str) for key in ("default", "enum", "under") for text in rule.get(key, ())):
+        return False
+    return all((one in rule) == (other in rule) for one, other in (("pattern", "automaton"), ("secret", "environment")))
+
+
 def _collect(  # noqa: PLR0912 - one branch for each form that a word can have
     rules: "list[Rule]", words: "list[str] | tuple[str, ...]", problems: "list[str]"
 ) -> "tuple[dict[str, list[str]], list[str]]":
@@ -274,6 +306,7 @@ def _collect(  # noqa: PLR0912 - one branch for each form that a word can have
     given: "dict[str, list[str]]" = {}
     recorded: "list[str]" = []
     plain: "list[str]" = []
+    hidden = has_secret(rules)
     rest = iter(words)
     for word in rest:
         if word == "--":
@@ -290,7 +323,9 @@ def _collect(  # noqa: PLR0912 - one branch for each form that a word can have
         option, equals, value = word.partition("=")
         rule = options.get(option)
         if rule is None:
-            problems.append(f"{shown(option)} is no option of this command: it takes {_known(rules)}")
+            # `--tokens3cret`, say: what is not known cannot be told from a secret.
+            said = "a word (not shown: it could be a secret)" if hidden else shown(option)
+            problems.append(f"{said} is no option of this command: it takes {_known(rules)}")
             continue
         secret = bool(rule.get("secret"))
         if equals:
@@ -314,8 +349,7 @@ def _collect(  # noqa: PLR0912 - one branch for each form that a word can have
         if len(given.get(name, ())) > 1 and not rule.get("repeat"):
             problems.append(f"{label(rule)} is given {len(given[name])} times: give it once")
     if plain:
-        secret = has_secret(rules)
-        listed = ", ".join(HIDDEN if secret else shown(value) for value in plain[:5])
+        listed = ", ".join(HIDDEN if hidden else shown(value) for value in plain[:5])
         problems.append(f"{len(plain)} words too many ({listed}): it takes {_known(rules)}")
     return given, recorded
 

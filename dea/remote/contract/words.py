@@ -24,8 +24,8 @@ class QuotingError(ValueError):
 def controls_in(text: str) -> "list[str]":
     r"""Return the distinct control characters in a text, sorted by code point.
 
-    >>> controls_in("a\\tb")
-    ['\\t']
+    >>> controls_in("a\tb")
+    ['\t']
     """
     return sorted(_CONTROLS.intersection(text))
 
@@ -106,7 +106,7 @@ def join(words: "list[str] | tuple[str, ...]") -> str:
         ValueError: If a word holds a control character, which no request may.
 
     >>> join(["clean", "x y", "", "it's"])
-    'clean \\'x y\\' \\'\\' \\'it\\'"\\'"\\'s\\''
+    'clean \'x y\' \'\' \'it\'"\'"\'s\''
     """
     quoted = []
     for word in words:

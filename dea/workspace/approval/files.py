@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import stat
 from pathlib import Path
 
 from dea.remote.approval import APPROVED
+from dea.remote.launch import PATH
 from dea.workspace import tracked
 
 SIGNATURE = APPROVED + ".sig"
@@ -46,6 +48,11 @@ def problems_with(folder: Path, names: list[str], site_path: str) -> list[str]:
             problems.append(f"{name} is a symbolic link: put the file itself there")
         elif not path.is_file():
             problems.append(f"{name} is no plain file")
+    problems += [
+        f"{name} is ignored by git, so the approval would not cover it: take it out of .gitignore"
+        for name in ("run", "command.yaml")
+        if (folder / name).is_file() and name not in names
+    ]
     return problems + _problems_with_run(folder / "run", site_path)
 
 
@@ -72,4 +79,17 @@ def _problem_with_first_line(run: Path, site_path: str) -> str | None:
         interpreter.parent.exists() or str(interpreter.parent) not in site_path.split(":")
     ):
         return f"run's interpreter {interpreter} does not exist here, nor is it in a folder of site.yaml's path that only the site has"
-    return None
+    return _problem_with_env(words[1:], site_path or PATH) if interpreter.name == "env" else None
+
+
+def _problem_with_env(words: list[str], path: str) -> str | None:
+    """Return what is wrong with what stands behind `#!/usr/bin/env`, or None: it would end with a status 127 of its own."""
+    if words[:1] == ["-S"] or not words:
+        return None if words else "run has no interpreter: env needs its name"
+    if len(words) > 1:
+        # execve(2): all that stands there is one argument
+        return f"run has no interpreter: Linux hands {' '.join(words)!r} to env as one word; use env -S, or the interpreter's own path"
+    only_there = not all(Path(folder).is_dir() for folder in path.split(":"))
+    if only_there or shutil.which(words[0], path=path):
+        return None
+    return f"run's interpreter {words[0]} is in no folder of the path that commands have, {path}"

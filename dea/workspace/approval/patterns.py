@@ -23,6 +23,9 @@ MAX_POSITIONS = 600
 MAX_STATES = 600
 """How many states its automaton may have: it travels in `approved.json`."""
 
+MAX_AMBIGUOUS_COPIES = 10
+"""How often, all repeats around it counted, something can be repeated that can match the same text in several ways."""
+
 _LAST = 0x10FFFF
 _CATEGORIES = {
     ops.CATEGORY_DIGIT: [(48, 57)],
@@ -79,6 +82,7 @@ class _Positions:
     sets: list[Ranges] = field(default_factory=list)
     follow: dict[int, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
     whole: _Part = field(default_factory=_Part)
+    copies: int = 1
 
     @classmethod
     def of(cls, pattern: str) -> _Positions:
@@ -153,20 +157,38 @@ class _Positions:
                 self.follow[position][following] = min(2, known + ways * more)
 
     def repeat(self, least: int, most: Any, tree: Any) -> _Part:
-        part = _Part(empty=1)
-        for _ in range(least if most is not ops.MAXREPEAT else max(0, least - 1)):
-            part = self.then(part, self.sequence(tree))
         if most is ops.MAXREPEAT:
-            loop = self.sequence(tree)
-            if loop.empty:
-                raise PatternError("it repeats without limit what can be empty: that can take exponential time")
-            self.join(loop, loop)
-            return self.then(part, loop if least else _either([loop, _Part(empty=1)]))
-        # (x(x(x)?)?)? and not x?x?x?: one way for each number of repeats
-        tail = _Part(empty=1)
-        for _ in range(most - least):
-            tail = _either([self.then(self.sequence(tree), tail), _Part(empty=1)])
+            return self.repeat_without_limit(least, tree)
+        around, self.copies = self.copies, self.copies * max(1, most)
+        if self.copies > MAX_AMBIGUOUS_COPIES:
+            # (a?){30}a{30} ends, but not while anybody waits: what is repeated often is held to the rules of what is
+            # repeated without limit.
+            _Positions().repeat_without_limit(0, tree, looped=True)
+        known = len(self.sets)
+        part = tail = _Part(empty=1)
+        for number in range(most):
+            one = self.sequence(tree)
+            if len(self.sets) == known:
+                break  # there is nothing in it, however often
+            if number < least:
+                part = self.then(part, one)
+            else:
+                # (x(x(x)?)?)? and not x?x?x?: one way for each number of repeats
+                tail = _either([self.then(one, tail), _Part(empty=1)])
+        self.copies = around
         return self.then(part, tail)
+
+    def repeat_without_limit(self, least: int, tree: Any, *, looped: bool = False) -> _Part:
+        loop = self.sequence(tree)
+        if loop.empty:
+            raise PatternError("it repeats, without limit or often, what can be empty: that can take exponential time")
+        self.join(loop, loop)
+        if looped:
+            self.refuse_exponential()
+        part = _Part(empty=1)
+        for _ in range(max(0, least - 1)):
+            part = self.then(part, self.sequence(tree))
+        return self.then(part, loop if least else _either([loop, _Part(empty=1)]))
 
     def refuse_exponential(self) -> None:
         """Refuse a pattern in which some text leads from a position back to it in two ways.

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from dea.remote.contract.schema import ANY, normal_path, problem_with
+from dea.remote.contract.schema import ANY, TYPES, normal_path, problem_with
 from dea.remote.contract.words import controls_in
 from dea.workspace.approval.patterns import PatternError, compile_pattern
 from dea.workspace.errors import WorkspaceError
@@ -26,7 +26,6 @@ RULE_KEYS = (
     "type", "description", "positional", "required", "default", "repeat", "enum", "pattern", "minimum", "maximum",
     "maxLength", "under", "secret", "environment",
 )  # fmt: skip
-TYPES = ("string", "integer", "number", "boolean", "path")
 
 MAX_TIMEOUT_S = 7 * 24 * 3600
 MAX_PARALLEL = 1000
@@ -38,7 +37,8 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}", re.ASCII)
 _FIXED = frozenset({"HOME", "USER", "LOGNAME", "SHELL", "PATH"})
 # What makes a program load or run something: a client's secret must not get there.
 _STEERING = re.compile(
-    r"LD_.*|PYTHON.*|PERL.*|RUBY.*|NODE_.*|JAVA_.*|BASH.*|GIT_.*|DEA_.*|LC_.*|LANG|ENV|IFS|PS[0-9]|SHELLOPTS|TMPDIR"
+    r"LD_.*|.*PATH|.*_PROXY|PYTHON.*|PERL.*|RUBY.*|NODE_.*|JAVA_.*|BASH.*|GIT_.*|SSH_.*|DEA_.*|LC_.*|MALLOC_.*|LESS.*|LANG|ENV|IFS"
+    r"|PS[0-9]|SHELLOPTS|PROMPT_COMMAND|TMPDIR|EDITOR|VISUAL|PAGER"
 )
 
 
@@ -74,8 +74,8 @@ def compile_command(path: Path, site: dict[str, Any]) -> dict[str, Any]:
         problems.append("summary is missing: one line that says what the command does")
         summary = ""
     compiled: dict[str, Any] = {"summary": summary.strip(), "arguments": _arguments(described, problems)}
-    timeout_s = described.get("timeout")
-    if timeout_s is not None:
+    if "timeout" in described:
+        timeout_s = described["timeout"]
         compiled["timeout"] = _whole_number("timeout (seconds)", timeout_s, MAX_TIMEOUT_S, problems)
         if compiled["timeout"] and site.get("timeout") and compiled["timeout"] > site["timeout"]:
             problems.append(f"timeout: {timeout_s} s is more than this site allows, {site['timeout']} s (site.yaml)")
@@ -289,9 +289,9 @@ def _add_limits(rule: dict[str, Any], kind: str, described: dict[str, Any], foun
             found.append("enum is a list of different values")
         rule["enum"] = texts
     for key in ("minimum", "maximum"):
-        limit = described.get(key)
-        if limit is None:
+        if key not in described:
             continue
+        limit = described[key]
         if isinstance(limit, bool) or not isinstance(limit, (int, float) if kind == "number" else int):
             found.append(f"{key} is {'a number' if kind == 'number' else 'an integer'}, not {limit!r}")
         elif not math.isfinite(limit):
