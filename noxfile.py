@@ -139,9 +139,11 @@ def dev(session: nox.Session) -> None:
     session.run(
         uv, "venv", "--quiet", "--allow-existing", "--python", str(PYTHON_HERE), ".venv", external=True, env=environment
     )
-    session.run(uv, "pip", "install", "--require-hashes", "--requirements", LOCK, external=True, env=environment)
+    # Compiled now: or each `inv` would do it anew where PYTHONDONTWRITEBYTECODE is set.
+    install = (uv, "pip", "install", "--compile-bytecode")
+    session.run(*install, "--require-hashes", "--requirements", LOCK, external=True, env=environment)
     editable = [argument for part in PARTS for argument in ("--editable", f"./dea/{part}")]
-    session.run(uv, "pip", "install", "--no-deps", "--no-build-isolation", *editable, external=True, env=environment)
+    session.run(*install, "--no-deps", "--no-build-isolation", *editable, external=True, env=environment)
     session.log("activate it: . .venv/bin/activate")
 
 

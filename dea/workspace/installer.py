@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import uv
@@ -22,6 +23,7 @@ _NOT_INHERITED = (
     "UV_EXCLUDE_NEWER",
 )
 _MAX_REASON = 1200
+_FINDING = threading.Lock()  # sysconfig, which uv looks itself up with, is half made while another thread makes it
 
 
 def run_uv(what: str, *arguments: str, root: Path = ROOT) -> None:
@@ -37,7 +39,7 @@ def run_uv(what: str, *arguments: str, root: Path = ROOT) -> None:
     """
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     done = subprocess.run(
-        [uv.find_uv_bin(), *arguments],
+        [_program(), *arguments],
         env={**environment, "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
@@ -46,6 +48,11 @@ def run_uv(what: str, *arguments: str, root: Path = ROOT) -> None:
     )
     if done.returncode:
         raise InstallerError(f"{what} failed: {reason_of(done.stderr)}")
+
+
+def _program() -> str:
+    with _FINDING:
+        return uv.find_uv_bin()
 
 
 class InstallerError(WorkspaceError):

@@ -9,6 +9,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,8 +130,9 @@ def build(
     recipe = Recipe(target, compiler, uses)
 
     for _ in range(_TRIES):
-        made = parts.third_party(lock, needed, recipe, progress, root)
-        made += parts.internal(needed.internal, recipe, progress, root)
+        with ThreadPoolExecutor(1) as beside:  # one waits for the network, the other for the processor
+            of_checkout = beside.submit(parts.internal, needed.internal, recipe, root)
+            made = parts.third_party(lock, needed, recipe, progress, root) + of_checkout.result()
         made.append(parts.own(function.name, files, recipe, f"functions/{function.name}/"))
         taken = [segment for part in made if (segment := part.segment()) is not None]
         if len(taken) == len(made):

@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -108,9 +109,7 @@ def third_party(
     return parts
 
 
-def internal(
-    packages: Sequence[InternalPackage], recipe: Recipe, progress: Callable[[str], Any], root: Path = ROOT
-) -> list[Part]:
+def internal(packages: Sequence[InternalPackage], recipe: Recipe, root: Path = ROOT) -> list[Part]:
     """Return the parts that internal packages are, built from the checkout as it stands.
 
     Raises:
@@ -120,8 +119,7 @@ def internal(
     found = [_known_part(key) for key in keys]
     missing = [(package, key) for package, key, part in zip(packages, keys, found, strict=True) if part is None]
     if missing:
-        names = ", ".join(package.path for package, _ in missing)
-        with _workplace() as folder, progress(f"building {names}"), ThreadPoolExecutor() as threads:
+        with _workplace() as folder, ThreadPoolExecutor() as threads:
             built = threads.map(lambda one: _internal_part(one[0], one[1], recipe, folder, root), missing)
             made = {package.path: part for (package, _), part in zip(missing, built, strict=True)}
         found = [part or made[package.path] for package, part in zip(packages, found, strict=True)]
@@ -170,14 +168,20 @@ def _internal_part(package: InternalPackage, key: str, recipe: Recipe, folder: P
 def _distribution_part(
     recipe: Recipe, distribution: Distribution, selection: rules.Selection, *, strict: str | None = None
 ) -> Part:
-    key = recipe.key("segment", distribution.digest, [file.name for file in selection.kept])
+    shortened = {name: hashlib.sha256(content).hexdigest() for name, content in selection.shortened.items()}
+    key = recipe.key("segment", distribution.digest, [file.name for file in selection.kept], shortened)
     left_out = {
         rule: [len(files), sum(file.path.stat().st_size for file in files)]
         for rule, files in selection.left_out.items()
     }
+    if selection.shortened:
+        whole = sum(file.path.stat().st_size for file in selection.kept if file.name in selection.shortened)
+        left_out["endpoints"] = [0, whole - sum(map(len, selection.shortened.values()))]
     part = Part(distribution.name, distribution.version, distribution.digest, key, dict(sorted(left_out.items())))
     if not cache.has(key):
-        cache.put(key, segments.make(_contents(selection.kept, recipe, strict=strict)).encode())
+        contents = _contents(selection.kept, recipe, strict=strict)
+        contents = [(name, selection.shortened.get(name, content), mode) for name, content, mode in contents]
+        cache.put(key, segments.make(contents).encode())
     return part
 
 
@@ -261,4 +265,5 @@ class _workplace:  # noqa: N801 - a context manager, used as a function
         return self._folder
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        # Thousands of files: what comes next does not wait for that, but the process does.
+        threading.Thread(target=shutil.rmtree, args=(self._folder,), kwargs={"ignore_errors": True}).start()

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ RULES = {
     "metadata": "what an installer keeps of a package (*.dist-info), unless some code reads it",
     "invoke": "paramiko asks for it to run local programs from an ssh_config, which a session here never reads",
     "services": "botocore's and boto3's descriptions of AWS services that function.yaml does not name, and their examples",
+    "endpoints": "botocore's list of the endpoints of those services, which it reads through for every client",
 }
 """Each rule's name, and why what it leaves out is not needed."""
 
@@ -29,6 +32,7 @@ _METADATA_KEPT = ("METADATA", "entry_points.txt")
 _READS_METADATA = re.compile(rb"importlib[._]metadata|from importlib import [^\n]*\bmetadata\b|pkg_resources")
 _READS_ALL_METADATA = re.compile(rb"\b(entry_points|distributions|packages_distributions|working_set)\s*\(")
 _IMPORTS_TESTS = re.compile(rb"^\s*(from|import)\s[^\n]*\btests?\b", re.MULTILINE)
+_ENDPOINTS = "botocore/data/endpoints.json"
 _SERVICE_DATA = re.compile(r"(?:botocore|boto3)/data/([^/]+)/")
 
 
@@ -54,10 +58,12 @@ class Selection:
     Attributes:
         kept: The files that go in.
         left_out: The files that do not, by the rule's name.
+        shortened: What goes in of a file instead of all of it, by its name.
     """
 
     kept: list[File] = field(default_factory=list)
     left_out: dict[str, list[File]] = field(default_factory=dict)
+    shortened: dict[str, bytes] = field(default_factory=dict)
 
 
 def reads_metadata(source: bytes) -> bool:
@@ -106,7 +112,26 @@ def select(distribution: Distribution, uses: Uses) -> Selection:
             selection.kept.append(file)
         else:
             selection.left_out.setdefault(rule, []).append(file)
+    for file in selection.kept:
+        if file.name == _ENDPOINTS:
+            selection.shortened[file.name] = _shortened_endpoints(file.path.read_bytes(), selection.kept)
     return selection
+
+
+def _shortened_endpoints(content: bytes, kept: Iterable[File]) -> bytes:
+    """Return botocore's list of endpoints with the services alone whose descriptions are kept.
+
+    The list goes by endpoint prefixes, which a description names: CloudWatch's is `monitoring`.
+    """
+    prefixes = set()
+    for file in kept:
+        if _SERVICE_DATA.match(file.name) and file.name.endswith("/service-2.json.gz"):
+            prefixes.add(json.loads(gzip.decompress(file.path.read_bytes()))["metadata"]["endpointPrefix"])
+    document = json.loads(content)
+    for partition in document["partitions"]:
+        services = partition["services"]
+        partition["services"] = {prefix: services[prefix] for prefix in services if prefix in prefixes}
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def _rule_against(distribution: Distribution, name: str, uses: Uses, *, imports_tests: bool) -> str | None:  # noqa: PLR0911 - one for each rule

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -65,7 +66,7 @@ def test_what_is_for_development_stays_out(make_function: MakeFunction, root: Pa
     assert names(built) == {"tidy.py", f"__pycache__/tidy.{TAG}.pyc", packaging.MANIFEST}
 
 
-@pytest.mark.parametrize("rule", sorted(rules.RULES))
+@pytest.mark.parametrize("rule", sorted({*rules.RULES} - {"endpoints"}))
 def test_each_rule_leaves_out_what_it_says(make_function: MakeFunction, root: Path, index: Path, rule: str) -> None:
     kept, left_out = {
         "scripts": ({"one.py": ""}, {"bin/one": "#!/bin/sh\n"}),
@@ -83,7 +84,7 @@ def test_each_rule_leaves_out_what_it_says(make_function: MakeFunction, root: Pa
         "services": (
             {
                 "botocore/__init__.py": "",
-                "botocore/data/endpoints.json": "{}",
+                "botocore/data/partitions.json": "{}",
                 "botocore/data/sts/2011/service-2.json.gz": "x",
             },
             {"botocore/data/ec2/2016/service-2.json.gz": "x", "botocore/data/sts/2011/examples-1.json": "{}"},
@@ -151,6 +152,34 @@ def test_services_that_the_function_names_are_described(make_function: MakeFunct
     (function.folder / "function.yaml").write_text(f'python: "{PYTHON}"\nservices: [s4]\n', "utf-8")
     with pytest.raises(WorkspaceError, match=r"services that botocore 1\.0 does not know: s4"):
         packaging.build(function, root=root)
+
+
+def test_endpoints_of_services_that_are_not_packaged_stay_out(
+    make_function: MakeFunction, root: Path, index: Path
+) -> None:
+    def described(prefix: str) -> bytes:
+        return gzip.compress(json.dumps({"metadata": {"endpointPrefix": prefix}}).encode())
+
+    services = {"monitoring": {"endpoints": {"x": {}}}, "sts": {}, "ec2": {}}
+    files = {
+        "botocore/__init__.py": "",
+        "botocore/data/endpoints.json": json.dumps(
+            {"partitions": [{"partition": "aws", "services": services}], "version": 3}
+        ),
+        "botocore/data/cloudwatch/2010/service-2.json.gz": described("monitoring"),
+        "botocore/data/sts/2011/service-2.json.gz": described("sts"),
+        "botocore/data/ec2/2016/service-2.json.gz": described("ec2"),
+    }
+    make_wheel(index, "botocore", files=files)
+    settings = f'python: "{PYTHON}"\nservices: [cloudwatch]\n'
+    built = packaging.build(make_function(requirements="botocore\n", settings=settings), root=root)
+    with zipfile.ZipFile(built.path) as archive:
+        document = json.loads(archive.read("botocore/data/endpoints.json"))
+    assert document == {
+        "partitions": [{"partition": "aws", "services": {"monitoring": {"endpoints": {"x": {}}}, "sts": {}}}],
+        "version": 3,
+    }
+    assert "endpoints" in built.sizes[0].left_out
 
 
 def test_a_service_that_a_module_asks_for_and_the_function_does_not_name_is_an_error(
