@@ -9,14 +9,15 @@ import os
 from dea.remote import fault
 from dea.remote.audit import timestamp
 from dea.remote.contract.receipt import CANCELLED, LOST, RUNNING
+from dea.remote.contract.receipt import REFUSED as OUTCOME_REFUSED
 from dea.remote.contract.request import CANCEL, RERUN, RESULT, Refusal, Request, shown
 from dea.remote.contract.status import FAILED, NOT_FOUND, REFUSED
 from dea.remote.decision import Plan, decide, recorded_arguments
-from dea.remote.exchange import Exchange, failure, say
+from dea.remote.exchange import Exchange, complain, failure, say
 from dea.remote.launch import GRACE_S
 from dea.remote.places import Place, place_for
 from dea.remote.runs.follow import CLAIMED, ClientGone, Output, Standing, Watch, follow, standing
-from dea.remote.runs.store import FORMAT, Run, Store, discard, hashes
+from dea.remote.runs.store import FORMAT, Run, Store, discard, folder_of, hashes
 from dea.remote.runs.supervisor import STATUS_CANCELLED, fork_supervisor
 
 _CANCEL_MARGIN_S = 3.0
@@ -54,7 +55,7 @@ class _Handler:
         self._site = exchange.site
         self._request = request
         self._run_id = str(request.run_id)
-        self._store = Store(exchange.site.state, exchange.key.label)
+        self._store = Store(exchange.site.state, folder_of(exchange.key.label))
         self._first: "Run | None" = None  # of which this is a further attempt
         self._replayed = True
         self._watch = Watch()
@@ -88,7 +89,13 @@ class _Handler:
             if found.state == CLAIMED:
                 self._end_before_start(run)
             found = self._await_end(run)
-        self._exchange.record(("cancelled", {"run_id": self._run_id, "outcome": found.state}))
+        about: "dict[str, object]" = {"run_id": self._run_id, "outcome": found.reported(self._site.lost_after_s)}
+        try:
+            self._exchange.record(("cancelled", about))
+        except Refusal as unrecorded:
+            complain(
+                unrecorded
+            )  # nothing was started, and what fills the disk must not keep its own end from being known
         self._hand_out_receipt(run, found)
         return 0
 
@@ -194,7 +201,7 @@ class _Handler:
         plan, place = self._decide()
         token = os.urandom(16).hex()
         try:
-            run.reserve_outcome(token)
+            run.reserve(token)
         except OSError as error:
             if place is not None:
                 place.give_back()
@@ -215,7 +222,6 @@ class _Handler:
                 may_start = False  # once is enough: a second try would fail as the first
                 self._take_over(run)
             elif found.silent_s > self._site.lost_after_s:
-                found.state = LOST
                 break
             else:
                 self._watch.wait(self._site.beat_s, moved=False)
@@ -227,6 +233,13 @@ class _Handler:
 
     def _answer(self, run: Run, found: Standing) -> int:
         """Say how the run stands; return the exit status that goes with it."""
+        outcome = found.outcome
+        if (
+            outcome is not None
+            and outcome["outcome"] == OUTCOME_REFUSED
+            and outcome["stderr_stored"] < outcome["stderr_bytes"]
+        ):
+            say(*outcome["problems"])  # the disk was full: the reason is nowhere but in the room that was kept for it
         self._hand_out_receipt(run, found)
         if self._request.detach:
             return 0
@@ -235,7 +248,8 @@ class _Handler:
     def _hand_out_receipt(self, run: Run, found: Standing) -> None:
         outcome = found.outcome or {}
         stored = {name: run.stored_bytes(name) for name in ("stdout", "stderr")}
-        written = stored if found.state != LOST else {"stdout": None, "stderr": None}
+        state = found.reported(self._site.lost_after_s)
+        written = stored if state != LOST else {"stdout": None, "stderr": None}
         facts = {
             "started": found.started,
             "ended": outcome.get("ended"),
@@ -250,7 +264,6 @@ class _Handler:
         }
         if not self._replayed and outcome.get("audit") is not None:
             facts["audit"] = outcome["audit"]
-        state = RUNNING if found.state == CLAIMED else found.state
         self._exchange.hand_out_receipt(self._run_id, state, outcome.get("status"), **facts)
 
     def _record_replay(self, run: Run) -> None:
@@ -308,6 +321,7 @@ class _Handler:
             "lost_after_s": self._site.lost_after_s,
             "outcome": outcome,
         }
+        run.reserve(token)
         run.prepare_start(start)
         run.start(start)
 

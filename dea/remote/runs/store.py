@@ -4,7 +4,7 @@
                                   stdout       what is kept of the command's output
                                   stderr
                                   pulse        its time of modification is the heartbeat
-                                  cancel       not empty: somebody wants it to end
+                                  cancel       `1`: somebody wants it to end
                                   started      who runs it; the first link(2) wins
                                   outcome      how it ended; the first link(2) wins
                                   attempt-N    the run id of the Nth attempt, as a symbolic link's text
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 """The version of the format of the files; a folder with any other is no run."""
 
-OUTCOME_BYTES = 4096
-"""The room that is taken for an outcome when the run is claimed, so that a full disk cannot keep it from being recorded."""
+OUTCOME_BYTES, START_BYTES = 4096, 1024
+"""The room that is taken for a start and an outcome when the run is claimed: a full disk cannot keep them from being recorded."""
 
 CLAIM, STDOUT, STDERR, PULSE, CANCEL, STARTED, OUTCOME = (
     "claim", "stdout", "stderr", "pulse", "cancel", "started", "outcome",
@@ -113,7 +113,7 @@ class Run:
         """
         descriptor = os.open(self.path(CANCEL), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            os.write(descriptor, b"1")
+            os.pwrite(descriptor, b"1", 0)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -125,7 +125,7 @@ class Run:
         except OSError:
             return False
         try:
-            return os.fstat(descriptor).st_size > 0
+            return os.read(descriptor, 1) == b"1"
         finally:
             os.close(descriptor)
 
@@ -143,31 +143,35 @@ class Run:
         """
         return self._link_first(STARTED, f"start-{document['token']}", encode(document))
 
-    def prepare_start(self, document: "dict[str, object]") -> None:
-        """Write what `start` links into place.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        write_new(self.path(f"start-{document['token']}"), encode(document))
-
-    def reserve_outcome(self, token: str) -> None:
-        """Take the room for an outcome.
+    def reserve(self, token: str) -> None:
+        """Take the room for a start and an outcome.
 
         Raises:
             OSError: If there is none.
         """
+        write_new(self.path(f"start-{token}"), b" " * START_BYTES)
         write_new(self.path(f"outcome-{token}"), b" " * OUTCOME_BYTES)
 
-    def prepare_outcome(self, token: str, document: "dict[str, object]") -> None:
-        """Write an outcome into the room that was taken for it.
+    def prepare_start(self, document: "dict[str, object]") -> None:
+        """Write what `start` links into place, into the room that was taken for it.
 
         Raises:
             OSError: If it cannot be written.
         """
-        descriptor = os.open(self.path(f"outcome-{token}"), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._overwrite(f"start-{document['token']}", encode(document).ljust(START_BYTES))
+
+    def prepare_outcome(self, token: str, document: "dict[str, object]") -> None:
+        """Write what `end` links into place, into the room that was taken for it.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        self._overwrite(f"outcome-{token}", encode(document).ljust(OUTCOME_BYTES))
+
+    def _overwrite(self, name: str, content: bytes) -> None:
+        descriptor = os.open(self.path(name), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            os.pwrite(descriptor, encode(document).ljust(OUTCOME_BYTES), 0)
+            os.pwrite(descriptor, content, 0)
         finally:
             os.close(descriptor)
 
@@ -205,16 +209,25 @@ class Store:
 
     Args:
         state: The state folder.
-        label: The key's label, None by hand.
+        name: The name of the runs' folder there, as `folder_of` gives it.
     """
 
-    def __init__(self, state: str, label: "str | None") -> None:
+    def __init__(self, state: str, name: str) -> None:
         self._state = state
-        self.folder = os.path.join(state, "runs", folder_of(label))
+        self.folder = os.path.join(state, "runs", name)
 
     def find(self, run_id: str) -> "Run | None":
         """Return a run, or None if it was never claimed."""
         return load(os.path.join(self.folder, run_id))
+
+    def runs(self) -> "list[Run]":
+        """Return all runs, in no order."""
+        try:
+            entries = os.listdir(self.folder)
+        except FileNotFoundError:
+            return []
+        found = [load(os.path.join(self.folder, entry)) for entry in entries if not entry.startswith(".")]
+        return [run for run in found if run is not None]
 
     def find_surely(self, run_id: str) -> "Run | None":
         """Return a run as `find` does, even if another login node has claimed it within the last half minute."""
@@ -241,9 +254,10 @@ class Store:
         run = Run(folder, claim)
         try:
             write_new(run.path(CLAIM), encode(claim))
-            for name in (STDOUT, STDERR, PULSE, CANCEL):
+            for name in (STDOUT, STDERR, PULSE):
                 write_new(run.path(name), b"")
-            run.reserve_outcome(str(claim["token"]))
+            write_new(run.path(CANCEL), b"0")  # written over later: also on a disk that the run itself has filled
+            run.reserve(str(claim["token"]))
         except OSError:
             discard(folder)
             raise
@@ -295,18 +309,23 @@ class Store:
         return number
 
     def now(self) -> float:
-        """Return the time by the file system's own clock: no two login nodes' clocks need agree.
+        """Return the time by the file system's own clock; see `now`."""
+        return now(self._state)
 
-        Raises:
-            OSError: If it cannot be written to.
-        """
-        path = os.path.join(self._state, "runs", "clock")
-        try:
-            os.utime(path)
-        except FileNotFoundError:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-            os.utime(path)
-        return _time_of(path)
+
+def now(state: str) -> float:
+    """Return the time by the file system's own clock: no two login nodes' clocks need agree.
+
+    Raises:
+        OSError: If it cannot be written to.
+    """
+    path = os.path.join(state, "runs", "clock")
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        os.utime(path)
+    return _time_of(path)
 
 
 def folder_of(label: "str | None") -> str:
@@ -320,6 +339,16 @@ def folder_of(label: "str | None") -> str:
     if label and _SAFE.issuperset(label):
         return f"key-{label}"
     return f"key.{sha256(label.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"
+
+
+def stores(state: str) -> "list[Store]":
+    """Return the runs of all keys that have any, and those by hand."""
+    folder = os.path.join(state, "runs")
+    try:
+        entries = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    return [Store(state, entry) for entry in entries if entry == BY_HAND or entry.startswith("key")]
 
 
 def load(folder: str) -> "Run | None":
