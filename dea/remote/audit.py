@@ -11,11 +11,9 @@ import os
 import stat
 import time
 
-# `json` itself costs seven milliseconds, nearly all of it for `re`.
-from _json import encode_basestring_ascii as _quoted
-
 from dea.remote.approval import unsafe
 from dea.remote.digest import sha256
+from dea.remote.plain_json import encode
 
 NO_LINE = "0" * 64
 """What the very first line of a node's log names as the hash of the line before it."""
@@ -43,11 +41,13 @@ class Audit:
         state: The state folder; made if missing, for its owner alone.
         key: The label of the key that the request came with.
         client: The client's address, as sshd names it.
+        node: The login node's name, which names the file.
     """
 
-    def __init__(self, state: str, key: str, client: str) -> None:
+    def __init__(self, state: str, key: str, client: str, node: "str | None" = None) -> None:
         self._folder = os.path.join(state, "audit")
         self._common = {"key": key, "client": client}
+        self._node = node_in_file_name(node or os.uname().nodename)
         self.head: "str | None" = None
         """The chain's head after this dispatch's last line, `log:seq:sha256`."""
 
@@ -61,11 +61,10 @@ class Audit:
             OSError: If they cannot be written; then none of them stays.
         """
         stamp = timestamp(time.time())
-        node = "".join(char if char in _SAFE_IN_FILE_NAME else "-" for char in os.uname().nodename)
-        descriptor, name = self._open_locked(node, f"{node}-{stamp[:7]}")
+        descriptor, name = self._open_locked(f"{self._node}-{stamp[:7]}")
         try:
             size_bytes = os.fstat(descriptor).st_size
-            seq, head, torn = self._end(descriptor, size_bytes, node, name)
+            seq, head, torn = self._end(descriptor, size_bytes, name)
             lines = []
             if torn:
                 # A process or the machine ended in the middle of a write. What it left is no line; the chain says so.
@@ -73,7 +72,7 @@ class Audit:
                 events = (("recovered", {"lost": lost, "lost_bytes": len(torn)}), *events)
             for event, fields in events:
                 seq += 1
-                line = _line({"seq": seq, "time": stamp, "event": event, **self._common, **fields, "prev": head})
+                line = encode({"seq": seq, "time": stamp, "event": event, **self._common, **fields, "prev": head})
                 head = sha256(line).hexdigest()
                 lines.append(line)
             _append(descriptor, b"\n".join(lines) + b"\n", size_bytes - len(torn), torn)
@@ -82,7 +81,7 @@ class Audit:
         self.head = f"{name}:{seq}:{head}"
         _tell_syslog(lines, self.head)
 
-    def _open_locked(self, node: str, name: str) -> "tuple[int, str]":
+    def _open_locked(self, name: str) -> "tuple[int, str]":
         """Open and lock the log to write to; return its descriptor and name.
 
         It is this month's or, if the clock was set back, the newest that there is: a line in an older file, after a newer
@@ -93,13 +92,13 @@ class Audit:
             descriptor = self._open(name, 0)
         except FileNotFoundError:
             make_private_folder(self._folder)
-            name = max([name, *self._names(node)])
+            name = max([name, *self._names()])
             descriptor = self._open(name, os.O_CREAT)
         while True:
             try:
                 _lock(descriptor)
                 self._refuse_unsafe(descriptor, name)
-                newest = max([name, *self._names(node)])
+                newest = max([name, *self._names()])
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -125,10 +124,10 @@ class Audit:
             if problem:
                 raise OSError(0, f"{folder} {problem}")
 
-    def _names(self, node: str) -> "list[str]":
-        return [entry[: -len(".jsonl")] for entry in os.listdir(self._folder) if is_log_of(entry, node)]
+    def _names(self) -> "list[str]":
+        return [entry[: -len(".jsonl")] for entry in os.listdir(self._folder) if is_log_of(entry, self._node)]
 
-    def _end(self, descriptor: int, size_bytes: int, node: str, name: str) -> "tuple[int, str, bytes]":
+    def _end(self, descriptor: int, size_bytes: int, name: str) -> "tuple[int, str, bytes]":
         """Return the last whole line's number and hash, and what stands after it: a fragment, or nothing.
 
         Reads from the end, so that the cost does not grow with the file.
@@ -140,20 +139,20 @@ class Audit:
             tail = os.pread(descriptor, size_bytes - begin, begin)
         whole, _, torn = tail.rpartition(b"\n")
         if not whole:
-            return 0, self._head_before(node, name), torn
+            return 0, self._head_before(name), torn
         last = whole.rpartition(b"\n")[2]
         return sequence_number(last), sha256(last).hexdigest(), torn
 
-    def _head_before(self, node: str, name: str) -> str:
+    def _head_before(self, name: str) -> str:
         """Return the hash of the last line of this node's newest earlier file: a new month continues the chain."""
-        earlier = max([other for other in self._names(node) if other < name], default=None)
+        earlier = max([other for other in self._names() if other < name], default=None)
         if earlier is None:
             return NO_LINE
         descriptor = self._open(earlier, 0)
         try:
             # Whoever has it may be writing its last line; whoever comes after will see that this file has begun.
             _lock(descriptor)
-            return self._end(descriptor, os.fstat(descriptor).st_size, node, earlier)[1]
+            return self._end(descriptor, os.fstat(descriptor).st_size, earlier)[1]
         finally:
             os.close(descriptor)
 
@@ -188,6 +187,15 @@ def sequence_number(line: bytes) -> int:
     """
     digits = line[len(b'{"seq": ') : line.find(b",")]
     return int(digits) if line.startswith(b'{"seq": ') and digits.isdigit() and len(digits) < 19 else 0
+
+
+def node_in_file_name(node: str) -> str:
+    """Return a login node's name as it stands in a file's name.
+
+    >>> node_in_file_name("gadi-login-01.nci.org.au")
+    'gadi-login-01-nci-org-au'
+    """
+    return "".join(char if char in _SAFE_IN_FILE_NAME else "-" for char in node)
 
 
 def make_private_folder(folder: str) -> None:
@@ -251,24 +259,3 @@ def _tell_syslog(lines: "list[bytes]", head: str) -> None:
         pass  # there is none, or it takes no more
     finally:
         log.close()
-
-
-def _line(fields: "dict[str, object]") -> bytes:
-    """Return one JSON object, without a newline.
-
-    >>> _line({"event": "ended", "status": 0, "arguments": ["a", "b"]})
-    b'{"event": "ended", "status": 0, "arguments": ["a", "b"]}'
-    """
-    return ("{" + ", ".join(f"{_quoted(name)}: {_value(value)}" for name, value in fields.items()) + "}").encode(
-        "ascii"
-    )
-
-
-def _value(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, str):
-        return _quoted(value)
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
-    return repr(value)
