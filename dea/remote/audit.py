@@ -27,10 +27,13 @@ SYSLOG = "/dev/log"
 SYSLOG_TIMEOUT_S = 0.5
 """How long to wait for the system's log, each time: a run is on record without it."""
 
+INFO, ERROR = 6, 3
+"""syslog(3)'s LOG_INFO and LOG_ERR."""
+
 _SAFE_IN_FILE_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 _BLOCK_BYTES = 4096
 _MAX_LOST_BYTES = 512
-_AUTHPRIV_INFO = 10 * 8 + 6  # syslog(3)'s LOG_AUTHPRIV | LOG_INFO
+_AUTHPRIV = 10 * 8  # syslog(3)'s LOG_AUTHPRIV
 _MAX_SYSLOG_BYTES = 1000  # RFC 5424 asks receivers for no more than 2048, and many a relay cuts at 1024
 
 
@@ -79,7 +82,7 @@ class Audit:
         finally:
             os.close(descriptor)
         self.head = f"{name}:{seq}:{head}"
-        _tell_syslog(lines, self.head)
+        tell_syslog(*lines, f"audit head {self.head}".encode("ascii"))
 
     def _open_locked(self, name: str) -> "tuple[int, str]":
         """Open and lock the log to write to; return its descriptor and name.
@@ -239,11 +242,15 @@ def _append(descriptor: int, data: bytes, position: int, torn: bytes) -> None:
         os.ftruncate(descriptor, position + len(data))
 
 
-def _tell_syslog(lines: "list[bytes]", head: str) -> None:
+def tell_syslog(*lines: bytes, severity: int = INFO) -> None:
     """Send lines to the system's log, where the account cannot change them; too long ones by their beginning.
 
-    Not by syslog(3), which waits for ever when the system's log is stuck. This copy is worth a short wait and no more: what
-    was not sent is on disk, and a later head vouches for it.
+    Not by syslog(3), which waits for ever when the system's log is stuck. A line there is worth a short wait and no more:
+    one of the audit log that was not sent is on disk, and a later head vouches for it.
+
+    Args:
+        lines: Each for a datagram of its own.
+        severity: `INFO` or `ERROR`.
     """
     import _socket  # the C half of `socket`, whose Python half costs some milliseconds
 
@@ -253,8 +260,8 @@ def _tell_syslog(lines: "list[bytes]", head: str) -> None:
     try:
         log.settimeout(SYSLOG_TIMEOUT_S)
         log.connect(SYSLOG)
-        for text in (*said, f"audit head {head}".encode("ascii")):
-            log.send(b"<%d>%b dea-remote[%d]: %b" % (_AUTHPRIV_INFO, when, os.getpid(), text))  # RFC 3164
+        for text in said:
+            log.send(b"<%d>%b dea-remote[%d]: %b" % (_AUTHPRIV + severity, when, os.getpid(), text))  # RFC 3164
     except OSError:
         pass  # there is none, or it takes no more
     finally:

@@ -134,7 +134,7 @@ class Exchange:
         return "received", {"run_id": self.run_id(), "request": text, "size_bytes": len(self.raw)}
 
 
-def failure(error: Exception) -> Refusal:
+def failure(error: BaseException) -> Refusal:
     """Return what to say when the dispatcher itself failed."""
     return Refusal(FAILED, f"the dispatcher itself failed: {type(error).__name__}: {shown(str(error), 300)}")
 

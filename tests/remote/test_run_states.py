@@ -4,7 +4,9 @@ import json
 import os
 import shutil
 import signal
+import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -211,3 +213,53 @@ def test_the_whole_state_can_be_moved(counted):
     shutil.move(counted.state, counted.home / "elsewhere")
     answer = counted.ask(RUN, "--state", str(counted.home / "elsewhere"))
     assert (answer.stdout, answer.receipt.replayed) == (b"out a\n", True)
+
+
+def ended(pid):
+    """Tell whether a process has ended; a zombie has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.parametrize("error", ["OSError(5, 'Input/output error')", "ValueError('x')"])
+def test_a_command_whose_end_was_not_seen_is_lost_and_not_refused(counted, until, error):
+    capture = counted.checkout / "dea" / "remote" / "runs" / "capture.py"
+    broken = capture.read_text().replace('fault.step("command-spawned")', f"raise {error}")
+    assert broken != capture.read_text()
+    capture.write_text(broken)
+    counted.ask(RUN.replace("counted", "--detach counted"))
+    until(lambda: counted.audit()[-1]["event"] == "ended")
+    line = counted.audit()[-1]
+    assert (line["outcome"], line["status"], line["run_id"]) == ("lost", None, "run-0001")
+    assert error.partition("(")[0] in line["problems"][0]
+    age(counted)
+    for _ in range(2):
+        answer = counted.ask(RUN)
+        assert (answer.status, answer.receipt.outcome, answer.receipt.status) == (125, "lost", None)
+    until(lambda: starts(counted) == 1)
+
+
+def test_a_supervisor_that_fails_tells_the_systems_log_and_does_not_wait_for_it(counted, until, tmp_path):
+    """Nobody reads what is sent there, as by a daemon that is stuck: the supervisor ends all the same."""
+    audit, capture = (counted.checkout / "dea" / "remote" / name for name in ("audit.py", "runs/capture.py"))
+    audit.write_text(audit.read_text().replace('"/dev/log"', repr(str(tmp_path / "log"))))
+    capture.write_text(capture.read_text().replace('fault.step("command-spawned")', "raise OSError(5, 'x')"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as system_log:
+        system_log.bind(str(tmp_path / "log"))
+        counted.ask(RUN.replace("counted", "--detach counted"))
+        said = []
+        until(lambda: said.append(system_log.recv(65536)) or b"is lost" in said[-1])
+        assert said[-1].startswith(b"<83>")
+        assert b"run run-0001: the dispatcher itself failed: RuntimeError: 'counted is lost" in said[-1]
+        system_log.setblocking(False)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filling:
+            filling.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                while True:
+                    filling.sendto(b"full", str(tmp_path / "log"))
+        counted.ask("--run-id run-0002 --detach counted a")
+        path = counted.run_folder("run-0002") / "started"
+        supervisor = json.loads(path.read_text())["pid"]
+        until(lambda: ended(supervisor))

@@ -332,7 +332,7 @@ def folder_of(label: "str | None") -> str:
     """Return the name of the folder of a key's runs: no two keys have the same.
 
     >>> folder_of("lambda"), folder_of(None), folder_of("../x")[:12]
-    ('key-lambda', 'by-hand', 'key.2b6c6a90')
+    ('key-lambda', 'by-hand', 'key.d6b96a97')
     """
     if label is None:
         return BY_HAND

@@ -9,8 +9,8 @@ import os
 import time
 
 from dea.remote import fault
-from dea.remote.audit import timestamp
-from dea.remote.contract.receipt import CANCELLED, EXITED, REFUSED, SIGNALED, TIMED_OUT
+from dea.remote.audit import ERROR, tell_syslog, timestamp
+from dea.remote.contract.receipt import CANCELLED, EXITED, LOST, REFUSED, SIGNALED, TIMED_OUT
 from dea.remote.contract.request import Refusal
 from dea.remote.contract.status import TIMED_OUT as STATUS_TIMED_OUT
 from dea.remote.decision import Plan
@@ -59,10 +59,7 @@ def fork_supervisor(run: Run, token: str, plan: Plan, exchange: Exchange, place:
         gc.enable()
         _Supervisor(run, token, plan, exchange, place, waker).supervise()
     except BaseException as error:  # noqa: BLE001 - the last resort: whoever asks finds the run lost, the operator finds this
-        import syslog
-
-        syslog.openlog("dea-remote", syslog.LOG_PID, syslog.LOG_AUTHPRIV)
-        syslog.syslog(syslog.LOG_ERR, f"run {run.run_id}: {failure(error)}"[:1000])  # type: ignore[arg-type]
+        tell_syslog(f"run {run.run_id}: {failure(error)}".encode("utf-8", "backslashreplace"), severity=ERROR)
     finally:
         os._exit(0)
 
@@ -101,8 +98,9 @@ class _Supervisor:
                 ended = run_captured(self._plan, streams, self._exchange.site.beat_s, self._beat, self._look)
             except NotStarted as error:
                 raise not_startable(name, str(error)) from error
-            except OSError as error:
+            except Exception as error:
                 # It has started, and nobody knows how it ends: without an outcome it will be found lost, never refused.
+                self._record_end(LOST, None, problems=failure(error).problems)
                 raise RuntimeError(f"{name} is lost: {error}") from error
         except (Refusal, OSError) as error:
             refusal = error if isinstance(error, Refusal) else failure(error)
@@ -168,20 +166,8 @@ class _Supervisor:
         """Record how the run ended, for the audit log and for whoever asks."""
         out, err = streams
         problems = (*problems, *(f"not all output is stored: {s.problem}" for s in streams if s.problem is not None))
-        facts: "dict[str, object]" = {
-            "run_id": self._run.run_id,
-            "command": self._run.claim["command"],
-            "outcome": outcome,
-            "status": status,
-            "children": children,
-            "duration_s": self._exchange.duration_s(),
-            **({"problems": list(problems)} if problems else {}),
-        }
-        try:
-            self._exchange.record(("refused" if outcome == REFUSED else "ended", facts))
-        except Refusal as unrecorded:
-            # It has run: how it ended is the truth, and the lack of a line is said beside it.
-            problems = (*problems, *unrecorded.problems)
+        # It has run: how it ended is the truth, and the lack of a line is said beside it.
+        problems = (*problems, *self._record_end(outcome, status, children=children, problems=problems))
         fault.step("end-recorded")
         document: "dict[str, object]" = {
             "format": FORMAT,
@@ -215,3 +201,22 @@ class _Supervisor:
 
         days, max_bytes = self._plan.stored_days or OUTPUT_DAYS, self._plan.stored_bytes or float(OUTPUT_BYTES)
         prune_now_and_then(self._exchange.site.state, days, max_bytes, out.stored_bytes + err.stored_bytes)
+
+    def _record_end(
+        self, outcome: str, status: "int | None", *, children: "int | None" = None, problems: "tuple[str, ...]" = ()
+    ) -> "tuple[str, ...]":
+        """Record an end in the audit log; return why that could not be done."""
+        facts: "dict[str, object]" = {
+            "run_id": self._run.run_id,
+            "command": self._run.claim["command"],
+            "outcome": outcome,
+            "status": status,
+            "children": children,
+            "duration_s": self._exchange.duration_s(),
+            **({"problems": list(problems)} if problems else {}),
+        }
+        try:
+            self._exchange.record(("refused" if outcome == REFUSED else "ended", facts))
+        except Refusal as unrecorded:
+            return unrecorded.problems
+        return ()
