@@ -36,7 +36,7 @@ class Key:
     Attributes:
         label: The key's label, or None by hand.
         allow: Patterns of the commands it may run (`*` and `?`), or empty for all.
-        only: The one command that it always runs, whatever the client sends, or None.
+        only: The one command that it always runs, without arguments, whatever the client sends, or None.
     """
 
     __slots__ = ("allow", "label", "only")

@@ -12,7 +12,7 @@ from dea.remote.approval import Unapproved, load_site
 from dea.remote.bucket import BURST, PER_SECOND, take_token
 from dea.remote.contract.receipt import EXITED, LOST, SIGNALED
 from dea.remote.contract.receipt import TIMED_OUT as OUTCOME_TIMED_OUT
-from dea.remote.contract.request import BY_HAND_ONLY, Refusal, Request, parse_request, request_of
+from dea.remote.contract.request import BY_HAND_ONLY, CANCEL, RESULT, Refusal, Request, parse_request, request_of
 from dea.remote.contract.status import BUSY, REFUSED, TIMED_OUT
 from dea.remote.decision import Key, Plan, Site, decide
 from dea.remote.exchange import Exchange, complain, failure, not_startable, say, write
@@ -39,8 +39,7 @@ def main(checkout: str, argv: "list[str]") -> int:
             site, key = read_options(argv, checkout, account)
             raw = os.environb.get(b"SSH_ORIGINAL_COMMAND", b"")
             exchange = Exchange(site, key, _client_address(), raw)
-            # A key with `--only` always asks for the same.
-            return _handle(exchange, lambda: parse_request(raw) if key.only is None else Request(key.only))
+            return _handle(exchange, lambda: parse_request(raw) if key.only is None else _fixed_request(key.only, raw))
         # Not HOME: the state is the account's, whoever became it.
         site = Site(checkout, account, account.pw_dir, os.path.join(account.pw_dir, STATE_FOLDER))
         return _handle(Exchange(site, Key(), None), lambda: request_of(argv))
@@ -48,6 +47,23 @@ def main(checkout: str, argv: "list[str]") -> int:
         return complain(refusal)
     except Exception as error:  # noqa: BLE001 - the last resort: a clear line and 125, never a traceback to a client
         return complain(failure(error))
+
+
+def _fixed_request(name: str, raw: bytes) -> Request:
+    """Return the request of a key with `--only`: for its command without arguments, whatever was sent.
+
+    Of that, no more is heeded than which run it is about and how that is answered: so a broken connection is no reason to
+    run the command twice here either.
+    """
+    try:
+        sent = parse_request(raw)
+    except Refusal:
+        return Request(name)
+    if sent.verb in (RESULT, CANCEL):
+        return sent
+    return Request(
+        name, run_id=sent.run_id, from_stdout=sent.from_stdout, from_stderr=sent.from_stderr, detach=sent.detach
+    )
 
 
 def _handle(exchange: Exchange, read: "Callable[[], Request]") -> int:

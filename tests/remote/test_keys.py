@@ -70,6 +70,72 @@ def test_a_key_for_one_command_runs_it_whatever_is_sent(gate, sent):
     assert (done.stdout, done.returncode) == ("pulled\n", 0)
 
 
+PULL = """#!/bin/sh
+echo x >> "$HOME/starts"
+echo pulled "$@"
+"""
+
+
+@pytest.fixture
+def pulling(gate):
+    """A key for one command, with more of them there."""
+    gate.add("git_pull", PULL)
+    gate.options += ("--only", "git_pull")
+    return gate
+
+
+def starts(gate):
+    path = gate.home / "starts"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.mark.parametrize("sent", ["git_pull", "git_pull --force", "echo_args 'a b'", "no_such_command"])
+def test_a_key_for_one_command_runs_it_durably_and_once_for_each_run_id(pulling, sent):
+    first = pulling.ask(f"--run-id run-0001 {sent}")
+    again = pulling.ask("--run-id run-0001 --from-stdout 2 something else")
+    assert (first.stdout, first.status, first.receipt.outcome) == (b"pulled\n", 0, "exited")
+    assert (again.stdout, again.receipt.replayed) == (b"lled\n", True)
+    assert pulling.ask("--result run-0001 --from-stdout 2").stdout == b"lled\n"
+    assert pulling.ask("--cancel run-0001").receipt.outcome == "exited"
+    assert starts(pulling) == 1
+    assert pulling.ask(f"--run-id run-0002 {sent}").stdout == b"pulled\n"
+    assert starts(pulling) == 2
+
+
+def test_a_key_for_one_command_runs_it_detached(pulling, until):
+    assert pulling.ask("--run-id run-0001 --detach x").stdout == b""
+    until(lambda: pulling.ask("--result run-0001 --detach").stdout == b"pulled\n")
+    assert starts(pulling) == 1
+
+
+def test_a_new_attempt_by_a_key_for_one_command_is_a_run_like_any_other(pulling):
+    for _ in range(2):
+        answer = pulling.ask("--run-id run-0002 --rerun run-0001")
+        assert (answer.stdout, answer.receipt.attempt) == (b"pulled\n", 1)
+    assert starts(pulling) == 1
+
+
+@pytest.mark.parametrize("sent", ["--result run-0001", "--cancel run-0001", "--result run-0009"])
+def test_a_key_for_one_command_learns_nothing_of_anothers_runs(gate, sent):
+    gate.add("git_pull", PULL)
+    gate.ask("--run-id run-0001 echo_args secret")
+    answer = gate.ask(sent, "--only", "git_pull")
+    assert (answer.stdout, answer.status, answer.receipt.outcome) == (b"", 127, "refused")
+    other = gate.ask("--run-id run-0001 echo_args secret", "--only", "git_pull")
+    assert (other.stdout, other.status) == (b"", 126)
+    assert b"secret" not in other.stderr
+    assert starts(gate) == 0
+
+
+@pytest.mark.parametrize(
+    "sent", ["--run-id run-0001", "--run-id run-0001 'a", "--run-id run-0001 a; b", "--result run-0001 x", "--history"]
+)
+def test_a_key_for_one_command_heeds_nothing_of_what_is_not_well_formed_or_asks(pulling, sent):
+    done = pulling(sent)
+    assert (done.stdout, done.stderr, done.returncode) == ("pulled\n", "", 0)
+    assert not pulling.run_folder("run-0001").exists()
+
+
 @pytest.mark.parametrize(
     "options",
     [

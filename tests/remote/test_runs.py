@@ -59,7 +59,7 @@ def test_a_result_is_asked_for_without_the_request(counted):
 
 
 @pytest.mark.parametrize("word", ["--run-id run-0001 {} counted a b", "--result run-0001 {}"])
-@pytest.mark.parametrize(("out", "err"), [(0, 0), (3, 0), (0, 5), (8, 8), (100, 2**63 - 1)])
+@pytest.mark.parametrize(("out", "err"), [(0, 0), (3, 0), (0, 5), (8, 8), (100, 2**63 - 1), (2**63 - 1, 3)])
 def test_output_comes_from_any_byte_on(counted, word, out, err):
     counted.ask("--run-id run-0001 counted a b")
     answer = counted.ask(word.format(f"--from-stdout {out} --from-stderr {err}"))

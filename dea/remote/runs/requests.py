@@ -123,7 +123,9 @@ class _Handler:
 
     def _find(self) -> Run:
         run = self._store.find_surely(self._run_id)
-        if run is None:
+        only = self._exchange.key.only
+        # Another key with the same label may run more: what came of that is no business of a key with `--only`.
+        if run is None or only not in (None, run.claim["command"]):
             raise _unknown(self._run_id)
         return run
 
