@@ -5,6 +5,7 @@ It knows the login node by `dea.remote.contract` alone, and nothing of AWS Lambd
 
 import logging
 
+from dea.raijin.connection import Timeouts
 from dea.raijin.credentials import Credentials, get_ssm_parameter, load_credentials
 from dea.raijin.errors import (
     AuthenticationFailed,
@@ -36,7 +37,7 @@ from dea.raijin.errors import (
     SessionLimitReached,
 )
 from dea.raijin.result import CommandResult
-from dea.raijin.session import RaijinSession, Timeouts
+from dea.raijin.session import RaijinSession
 
 # A library is silent unless its user asks: without this, Python prints warnings of an unconfigured logger.
 logging.getLogger("dea").addHandler(logging.NullHandler())

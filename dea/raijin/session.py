@@ -2,88 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import socket
-import threading
 import time
-from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import paramiko
-from paramiko.ssh_exception import IncompatiblePeer
 
+from dea.raijin.connection import Timeouts, open_connection
 from dea.raijin.credentials import Credentials, load_credentials
 from dea.raijin.errors import (
-    AuthenticationFailed,
     CannotConnect,
-    CommandTimeout,
     ConnectionClosed,
-    ConnectionLost,
-    ConnectionRefused,
-    ConnectTimeout,
     HandshakeTimeout,
-    HostKeyMismatch,
-    HostUnreachable,
-    NoExitStatus,
     RequestRefused,
     SchemaMismatch,
     SessionLimitReached,
 )
+from dea.raijin.exchange import await_end, check_request, send
 from dea.raijin.result import CommandResult
 from dea.raijin.schemas import Schema, schema_of
-from dea.raijin.streams import BoundedBuffer, Drain
-from dea.remote.contract import USAGE, Refusal, bind, check_size, join, shown, words_for
+from dea.raijin.streams import BoundedBuffer
+from dea.remote.contract import USAGE, Refusal, bind, join, words_for
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 DEFAULT_MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 
-_NO_EXIT_STATUS = -1  # paramiko.Channel.recv_exit_status
 _LOGGED_CHARACTERS = 8192
-# Fast and authenticated first; paramiko would try them last. What the transport does not know is left out.
-_CIPHERS_FIRST = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
-_KEX_FIRST = ("curve25519-sha256@libssh.org",)  # half the time of OpenSSH's default against the same server
-_RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")  # how an RSA host key signs; its type is ssh-rsa (RFC 8332)
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long each step may take, in seconds.
-
-    Attributes:
-        connect: The TCP connection, all addresses of the name together.
-        banner: The login node's first line.
-        handshake: The key exchange, banner included.
-        authentication: The answer to the key.
-        channel: Opening a channel and having the command accepted.
-        linger: After a command's end, how long its streams may be silent and still open before they are left.
-        drain: After a command's end, how long to read on at the most, while what it left behind goes on writing.
-    """
-
-    connect: float = 10.0
-    banner: float = 15.0
-    handshake: float = 20.0
-    authentication: float = 30.0
-    channel: float = 15.0
-    linger: float = 1.0
-    drain: float = 10.0
-
-
-class _PinnedHostKeys(paramiko.MissingHostKeyPolicy):
-    """Accepts the pinned keys and nothing else. No other host key is ever loaded, so each comes through here."""
-
-    def __init__(self, pinned: tuple[paramiko.PKey, ...]) -> None:
-        self.pinned = pinned
-        self.refused: paramiko.PKey | None = None
-
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002
-        if key not in self.pinned:
-            self.refused = key
-            raise paramiko.SSHException("not a pinned host key")
 
 
 class RaijinSession:
@@ -152,7 +100,7 @@ class RaijinSession:
             self._credentials = load_credentials(self._user_path, ssm=self._ssm)
             self._logger.debug("credentials read", extra={"duration_s": round(time.monotonic() - begin, 3)})
         begin = time.monotonic()
-        self._client = _open(self._credentials, self._timeouts)
+        self._client = open_connection(self._credentials, self._timeouts)
         duration_s = round(time.monotonic() - begin, 3)
         self._logger.debug(
             "connected",
@@ -246,13 +194,13 @@ class RaijinSession:
 
     def _execute(self, request: str, command: str, timeout: float | None, max_output: int | None) -> CommandResult:
         """Send a request; `command` is what is said of it in the log, the result and errors."""
-        _check_request(request)
+        check_request(request)
         stdout, stderr = BoundedBuffer(max_output), BoundedBuffer(max_output)
         transport, channel = self._open_channel()
         begin = time.monotonic()
         try:
-            self._send(transport, channel, request, command)
-            left_open = self._await_end(transport, channel, command, stdout, stderr, begin, timeout)
+            send(transport, channel, request, command, self._timeouts)
+            left_open = await_end(transport, channel, command, stdout, stderr, begin, timeout, self._timeouts)
         finally:
             channel.close()
         result = CommandResult(
@@ -284,79 +232,6 @@ class RaijinSession:
             return transport, transport.open_session(timeout=self._timeouts.channel)
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise self._no_channel(transport, error) from error
-
-    def _send(self, transport: paramiko.Transport, channel: paramiko.Channel, request: str, command: str) -> None:
-        """Ask for the command to be run and wait until the login node has accepted that."""
-        # paramiko waits for the answer without a limit; closing the transport under it is what ends that wait.
-        watch = threading.Timer(self._timeouts.channel, transport.close)
-        watch.daemon = True
-        watch.start()
-        try:
-            channel.exec_command(request)
-            channel.shutdown_write()
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            raise ConnectionLost(
-                "the connection broke while the command was being sent: it may or may not have run", command=command
-            ) from error
-        finally:
-            watch.cancel()
-
-    def _await_end(
-        self,
-        transport: paramiko.Transport,
-        channel: paramiko.Channel,
-        command: str,
-        stdout: BoundedBuffer,
-        stderr: BoundedBuffer,
-        begin: float,
-        timeout: float | None,
-    ) -> bool:
-        """Drain both streams until the command has ended; tell whether a stream was still open then.
-
-        Raises:
-            OutcomeUnknown: If no end is seen.
-        """
-        drains = (Drain(channel.recv, stdout), Drain(channel.recv_stderr, stderr))
-        ended = channel.status_event.wait(None if timeout is None else max(0.0, begin + timeout - time.monotonic()))
-        if not ended:
-            channel.close()
-            raise CommandTimeout(
-                f"{shown(command)} had not ended after {timeout} s; it may run on: its outcome is unknown",
-                command=command,
-                stdout=stdout.text(),
-                stderr=stderr.text(),
-            )
-        exited_at = time.monotonic()
-        left_open = False
-        while not all(drain.join(0.05) for drain in drains):
-            quiet_since = max(exited_at, *(drain.last_activity for drain in drains))
-            now = time.monotonic()
-            if now - quiet_since > self._timeouts.linger or now - exited_at > self._timeouts.drain:
-                left_open = True
-                break
-        if left_open and transport.is_active():
-            channel.close()
-            for drain in drains:
-                drain.join(self._timeouts.channel)
-        # A server may close a channel without EOF (RFC 4254, 5.3); only a dead connection leaves the rest unknown.
-        elif not channel.eof_received and not transport.is_active():
-            raise ConnectionLost(
-                f"the connection broke while {shown(command)} ran: its outcome is unknown",
-                command=command,
-                stdout=stdout.text(),
-                stderr=stderr.text(),
-                exit_code=None if channel.exit_status == _NO_EXIT_STATUS else channel.exit_status,
-            )
-        for drain in drains:
-            drain.check()
-        if channel.exit_status == _NO_EXIT_STATUS:
-            raise NoExitStatus(
-                f"the login node gave no exit status for {shown(command)}: its outcome is unknown",
-                command=command,
-                stdout=stdout.text(),
-                stderr=stderr.text(),
-            )
-        return left_open
 
     def _no_channel(self, transport: paramiko.Transport, error: Exception) -> CannotConnect:
         assert self._credentials is not None  # noqa: S101 - connected
@@ -394,152 +269,3 @@ def _transport_of(client: paramiko.SSHClient) -> paramiko.Transport:
 
 def _logged(output: str) -> str:
     return output.rstrip("\n")[:_LOGGED_CHARACTERS]
-
-
-def _check_request(command: str) -> None:
-    """Refuse what cannot even arrive; whether it may run is the login node's to say.
-
-    Raises:
-        RequestRefused: If it is not text or too long.
-    """
-    try:
-        check_size(len(command.encode("utf-8")))
-    except UnicodeEncodeError as error:
-        raise RequestRefused(f"the command is not valid Unicode at character {error.start}") from error
-    except Refusal as refusal:
-        raise RequestRefused(str(refusal)) from None
-    if "\0" in command:
-        raise RequestRefused("the command holds a NUL character, which cannot be sent")
-
-
-def _open(credentials: Credentials, timeouts: Timeouts) -> paramiko.SSHClient:
-    """Connect, check the host key, authenticate.
-
-    Raises:
-        CannotConnect: The subclass that says why not.
-    """
-    where = (credentials.host, credentials.port)
-    sock = _connect_socket(credentials, timeouts.connect)
-    policy = _PinnedHostKeys(credentials.host_keys)
-    client = paramiko.SSHClient()
-    client.set_missing_host_key_policy(policy)
-    try:
-        client.connect(
-            *where,
-            username=credentials.user,
-            pkey=credentials.private_key,
-            sock=sock,
-            timeout=timeouts.handshake,
-            banner_timeout=timeouts.banner,
-            auth_timeout=timeouts.authentication,
-            channel_timeout=timeouts.channel,
-            allow_agent=False,
-            look_for_keys=False,
-            transport_factory=lambda *args, **kwargs: _Transport(*args, **kwargs).prefer(credentials.host_keys),
-        )
-    except Exception as error:
-        client.close()
-        sock.close()
-        named = _named(error, policy, credentials, timeouts)
-        if named is None:
-            raise
-        raise named from error
-    return client
-
-
-def _named(
-    error: Exception, policy: _PinnedHostKeys, credentials: Credentials, timeouts: Timeouts
-) -> CannotConnect | None:
-    """Return our error for one of paramiko's, or None for one that is no failure of the connection."""
-    host, port = where = (credentials.host, credentials.port)
-    cause = error.__context__
-    if policy.refused is not None:
-        pinned = ", ".join(key.fingerprint for key in credentials.host_keys)
-        return HostKeyMismatch(
-            f"{host}:{port} has the host key {policy.refused.fingerprint}, pinned are {pinned}: ask the site whether its key has changed, "
-            "and only then store the new one",
-            *where,
-            offered=policy.refused.fingerprint,
-        )
-    if isinstance(error, IncompatiblePeer):
-        kinds = ", ".join(sorted({key.get_name() for key in credentials.host_keys}))
-        return HostKeyMismatch(
-            f"{host}:{port} has no host key of the pinned types ({kinds}), or no algorithm in common: {error}", *where
-        )
-    if isinstance(error, paramiko.AuthenticationException) and "timeout" not in str(error).lower():
-        return AuthenticationFailed(
-            f"{host}:{port} did not accept user {credentials.user!r} with the key {credentials.private_key.fingerprint}: check the user, "
-            "and that authorized_keys there has this key",
-            *where,
-        )
-    if isinstance(error, TimeoutError) or isinstance(cause, TimeoutError) or "timeout" in str(error).lower():
-        return HandshakeTimeout(
-            f"{host}:{port} accepted the connection and then did not answer as an SSH server in time "
-            f"(banner {timeouts.banner} s, key exchange {timeouts.handshake} s, authentication {timeouts.authentication} s): "
-            "is this the right port, is the node overloaded?",
-            *where,
-        )
-    if isinstance(error, (paramiko.SSHException, EOFError, OSError)):
-        said = str(error) or type(error).__name__
-        return ConnectionClosed(
-            f"{host}:{port} closed the connection during the handshake ({said}): is it an SSH server, does it admit this address?",
-            *where,
-        )
-    return None
-
-
-def _connect_socket(credentials: Credentials, timeout_s: float) -> socket.socket:
-    host, port = where = (credentials.host, credentials.port)
-    try:
-        sock = socket.create_connection(where, timeout=timeout_s)
-    except TimeoutError as error:
-        raise ConnectTimeout(
-            f"{host}:{port} did not accept a connection within {timeout_s} s: is the way there open?", *where
-        ) from error
-    except ConnectionRefusedError as error:
-        raise ConnectionRefused(
-            f"{host}:{port} refused the connection: is the port right, does the SSH server run?", *where
-        ) from error
-    except OSError as error:
-        raise HostUnreachable(
-            f"{host}:{port} cannot be reached ({error}): check the name and the network", *where
-        ) from error
-    # Requests are small and waited for: Nagle's algorithm would hold each back.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # The kernel notices a dead peer, where paramiko's keepalive does not: probes after 30 s of silence, given up after 30 s more.
-    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 60_000)):
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return sock
-
-
-class _Transport(paramiko.Transport):
-    """A transport that asks for a host key of a pinned type, for fast algorithms first, and that notices a stalled handshake."""
-
-    def prefer(self, host_keys: tuple[paramiko.PKey, ...]) -> Self:
-        """Set which algorithms to ask for, and in which order."""
-        security = self.get_security_options()
-        pinned = {key.get_name() for key in host_keys}
-        if "ssh-rsa" in pinned:
-            pinned.update(_RSA_SIGNATURES)
-        # Without a type in common paramiko raises IncompatiblePeer, which _named() explains.
-        with contextlib.suppress(ValueError):
-            security.key_types = [kind for kind in security.key_types if kind in pinned]
-        security.ciphers = sorted(security.ciphers, key=lambda cipher: cipher not in _CIPHERS_FIRST)
-        security.kex = sorted(security.kex, key=lambda kex: kex not in _KEX_FIRST)
-        return self
-
-    def start_client(self, event: threading.Event | None = None, timeout: float | None = None) -> None:
-        """Negotiate, as paramiko does; it returns in silence when the time is over, and this does not.
-
-        Raises:
-            TimeoutError: If the key exchange had not ended by then.
-        """
-        super().start_client(event=event, timeout=timeout)
-        try:
-            self.get_remote_server_key()
-        except paramiko.SSHException as error:
-            if self.is_active():
-                raise TimeoutError("the key exchange did not end in time") from error
-            raise
