@@ -37,6 +37,89 @@ def test_what_is_no_request_is_refused_with_a_reason(raw, status, said):
     assert said in str(raised.value)
 
 
+ID = "run-0001"
+
+
+@pytest.mark.parametrize(
+    ("text", "request_"),
+    [
+        (f"--run-id {ID} clean -a", Request("clean", ("-a",), run_id=ID)),
+        (f"--run-id={ID} --detach clean", Request("clean", run_id=ID, detach=True)),
+        (f"--detach --run-id {ID} clean --detach", Request("clean", ("--detach",), run_id=ID, detach=True)),
+        (
+            f"--run-id {ID} --from-stdout 12 --from-stderr=0 clean",
+            Request("clean", run_id=ID, from_stdout=12),
+        ),
+        (f"--result {ID}", Request("", run_id=ID, verb="--result")),
+        (f"--result={ID} --from-stderr 7 --detach", Request("", run_id=ID, verb="--result", from_stderr=7, detach=True)),
+        (f"--cancel {ID}", Request("", run_id=ID, verb="--cancel")),
+        (f"--run-id {ID}-a2 --rerun {ID}", Request("", run_id=f"{ID}-a2", verb="--rerun", rerun_of=ID)),
+        (f"--rerun {ID} --detach --run-id {ID}-a2", Request("", run_id=f"{ID}-a2", verb="--rerun", rerun_of=ID, detach=True)),
+        ("--history", Request("", question="--history")),
+        ("--history --json --since 2026-11-24", Request("", question="--history", since="2026-11-24", as_json=True)),
+        ("--since 2026-11-24T10:00:00Z --history", Request("", question="--history", since="2026-11-24T10:00:00")),
+        ("--json --prune --max-bytes 5", Request("", ("--max-bytes", "5"), question="--prune", as_json=True)),
+    ],
+)  # fmt: skip
+def test_what_can_be_asked_of_runs(text, request_):
+    assert parse_request(text.encode()) == request_
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "--detach clean",
+        "--from-stdout 1 clean",
+        f"--run-id {ID}",
+        f"--run-id {ID} --result {ID}",
+        f"--run-id {ID} --cancel {ID}",
+        f"--run-id {ID} --list",
+        f"--run-id {ID} --rerun {ID}",
+        f"--run-id {ID} --run-id {ID} clean",
+        f"--run-id {ID} --rerun run-0002 clean",
+        f"--run-id {ID} --rerun run-0002 --from-stdout 1",
+        f"--run-id {ID} --json clean",
+        f"--run-id {ID} --since 2026-11-24 clean",
+        f"--run-id {ID} --detach --detach clean",
+        f"--run-id {ID} --detach=yes clean",
+        f"--rerun {ID}",
+        "--rerun short",
+        f"--result {ID} clean",
+        f"--result {ID} --json",
+        f"--result {ID} --cancel {ID}",
+        f"--cancel {ID} --detach",
+        f"--cancel {ID} --from-stdout 1",
+        "--cancel",
+        "--result ../../../etc",
+        f"--run-id {ID} --from-stdout -1 clean",
+        f"--run-id {ID} --from-stdout 1.5 clean",
+        f"--run-id {ID} --from-stdout \uff11 clean",
+        f"--run-id {ID} --from-stdout '' clean",
+        f"--run-id {ID} --from-stdout {2**63} clean",
+        f"--run-id {ID} --from-stdout {'9' * 5000} clean",
+        "--history --detach",
+        "--history clean",
+        "--history --since yesterday",
+        "--history --since 2026-11-24T10:00:00+11:00",
+        "--list --since 2026-11-24",
+        "--list --history",
+        "--fault started",
+        "--lost-after 1 clean",
+        "--node a clean",
+    ],
+)
+def test_what_does_not_belong_together_is_refused(text):
+    with pytest.raises(Refusal) as raised:
+        parse_request(text.encode())
+    assert raised.value.status == USAGE
+
+
+def test_a_refusal_names_the_run_where_it_is_known():
+    with pytest.raises(Refusal) as raised:
+        parse_request(f"--run-id {ID} --from-stdout x clean".encode())
+    assert raised.value.run_id == ID
+
+
 def test_all_that_is_wrong_is_said_at_once():
     with pytest.raises(Refusal) as raised:
         parse_request(b"clean a\tb | tee x")

@@ -10,13 +10,16 @@ FORMAT = 1
 """The version of the receipt's own format; a reader refuses any other."""
 
 EXITED, SIGNALED, TIMED_OUT, REFUSED, BUSY = "exited", "signaled", "timed_out", "refused", "busy"
-OUTCOMES = (EXITED, SIGNALED, TIMED_OUT, REFUSED, BUSY, "running", "cancelled", "lost")
-"""How a run can stand: it ended by itself, by a signal, by its timeout, never began (`refused`, `busy`), or is followed up."""
+RUNNING, CANCELLED, LOST = "running", "cancelled", "lost"
+OUTCOMES = (EXITED, SIGNALED, TIMED_OUT, CANCELLED, REFUSED, BUSY, RUNNING, LOST)
+"""How a run can stand: it ended by itself, by a signal, by its timeout, by `--cancel`; it never began (`refused`, `busy`);
+it goes on (`running`); or nobody knows, and nobody guesses (`lost`)."""
 
 _MARK = b"\x1e"
 _MAX_BYTES = 4096
 _TEXTS = ("run_id", "outcome", "received", "version")
-_COUNTS = ("stdout_bytes", "stderr_bytes", "children")
+_COUNTS = ("stdout_bytes", "stderr_bytes", "stdout_stored", "stderr_stored", "children")
+_TIMES = ("started", "ended", "audit")
 
 
 class Receipt:
@@ -29,16 +32,23 @@ class Receipt:
         received: When the request arrived (UTC, ISO 8601, milliseconds).
         started: When the command was started, or None.
         ended: When it ended, or None.
-        stdout_bytes: How much it wrote, where the dispatcher counted: None where output went straight to the client.
+        stdout_bytes: How much it wrote in all, up to now while it runs; None where output went straight to the client.
         stderr_bytes: The same for stderr, without the receipt.
+        stdout_stored: How much of it is kept: less than `stdout_bytes` where it was longer than is kept, or has been
+            pruned. None where nothing is kept.
+        stderr_stored: The same for stderr.
         children: How many processes the command left running in its process group; None if it did not run.
         version: The dispatcher's version.
         audit: The audit chain's head after the last line about this run, `log:seq:sha256`; None by hand, without a log.
+        attempt: Which attempt of its request this run is, from 1 on.
+        attempts: How many attempts of that request there have been.
+        replayed: Whether the run was there before this request, which then started nothing.
+        retry_after_s: For `busy`: after how many seconds to try again, or None where nobody can tell.
     """
 
     __slots__ = (
-        "audit", "children", "ended", "outcome", "received", "run_id", "started", "status", "stderr_bytes", "stdout_bytes",
-        "version",
+        "attempt", "attempts", "audit", "children", "ended", "outcome", "received", "replayed", "retry_after_s", "run_id",
+        "started", "status", "stderr_bytes", "stderr_stored", "stdout_bytes", "stdout_stored", "version",
     )  # fmt: skip
 
     def __init__(
@@ -52,9 +62,15 @@ class Receipt:
         ended: "str | None" = None,
         stdout_bytes: "int | None" = None,
         stderr_bytes: "int | None" = None,
+        stdout_stored: "int | None" = None,
+        stderr_stored: "int | None" = None,
         children: "int | None" = None,
         version: str,
         audit: "str | None" = None,
+        attempt: int = 1,
+        attempts: int = 1,
+        replayed: bool = False,
+        retry_after_s: "float | None" = None,
     ) -> None:
         self.run_id = run_id
         self.outcome = outcome
@@ -64,9 +80,15 @@ class Receipt:
         self.ended = ended
         self.stdout_bytes = stdout_bytes
         self.stderr_bytes = stderr_bytes
+        self.stdout_stored = stdout_stored
+        self.stderr_stored = stderr_stored
         self.children = children
         self.version = version
         self.audit = audit
+        self.attempt = attempt
+        self.attempts = attempts
+        self.replayed = replayed
+        self.retry_after_s = retry_after_s
 
     def __repr__(self) -> str:
         return f"Receipt({self.run_id!r}, {self.outcome!r}, {self.status!r})"
@@ -81,8 +103,8 @@ class Receipt:
     def encode(self) -> bytes:
         r"""Return the record.
 
-        >>> Receipt("a-run-id", "exited", 0, received="2026-01-01T00:00:00.000Z", version="1").encode()[:29]
-        b'\x1e{"receipt": 1, "audit": null,'
+        >>> Receipt("a-run-id", "exited", 0, received="2026-01-01T00:00:00.000Z", version="1").encode()[:28]
+        b'\x1e{"receipt": 1, "attempt": 1,'
         """
         fields = ", ".join(f'"{name}": {_json(getattr(self, name))}' for name in self.__slots__)
         return _MARK + f'{{"receipt": {FORMAT}, {fields}}}\n'.encode("ascii")
@@ -126,16 +148,22 @@ def _parsed(record: bytes) -> "Receipt | None":
     if not isinstance(fields, dict) or fields.pop("receipt", None) != FORMAT or set(fields) != set(Receipt.__slots__):
         return None
     texts = all(isinstance(fields[name], str) for name in _TEXTS)
-    times = all(fields[name] is None or isinstance(fields[name], str) for name in ("started", "ended", "audit"))
+    times = all(fields[name] is None or isinstance(fields[name], str) for name in _TIMES)
     counts = all(fields[name] is None or (type(fields[name]) is int and fields[name] >= 0) for name in _COUNTS)
+    numbered = all(type(fields[name]) is int and fields[name] >= 1 for name in ("attempt", "attempts"))
+    wait = fields["retry_after_s"]
+    waits = wait is None or (type(wait) in (int, float) and 0 <= wait < float("inf"))
     status = fields["status"]
     sound = status is None or (type(status) is int and 0 <= status <= 255)
-    if not (texts and times and counts and sound and fields["outcome"] in OUTCOMES):
+    typed = texts and times and counts and numbered and waits and sound and type(fields["replayed"]) is bool
+    if not typed or fields["outcome"] not in OUTCOMES:
         return None
     return Receipt(**fields)
 
 
-def _json(value: "str | int | None") -> str:
+def _json(value: "str | float | None") -> str:
     if value is None:
         return "null"
-    return _quoted(value) if isinstance(value, str) else str(value)
+    if value is True or value is False:
+        return "true" if value else "false"
+    return _quoted(value) if isinstance(value, str) else repr(value)

@@ -1,10 +1,15 @@
 """One request: what arrives as `SSH_ORIGINAL_COMMAND`, checked and split into options, a command's name and its arguments.
 
-    request  = [ "--run-id" ID ] NAME *argument          run a command
-             | "--list" | "--version"                     ask
+    request  = NAME *argument                                              run a command
+             | "--run-id" ID *( from | "--detach" ) NAME *argument          run it durably, replay or follow it
+             | "--run-id" NEW "--rerun" OLD [ "--detach" ]                  a new attempt of what OLD was asked for
+             | "--result" ID *( from | "--detach" )                         replay or follow, naming the run alone
+             | "--cancel" ID
+             | "--list" | "--version" | "--history" [ "--since" TIME ]      ask
              | "--describe" NAME
              | "--explain" NAME *argument
-             | "--audit-verify" *argument                 ask, by hand only
+             | ( "--audit-verify" | "--prune" ) *argument                   by hand only
+    from     = ( "--from-stdout" | "--from-stderr" ) BYTES
 
 `--json` can stand beside each question. A name is `[a-z][a-z0-9_]{0,63}`, so it is never taken for an option, and every
 word after it belongs to the command.
@@ -20,13 +25,23 @@ MAX_NAME_LENGTH = 64
 
 MIN_RUN_ID_LENGTH, MAX_RUN_ID_LENGTH = 8, 128
 
-QUESTIONS = ("--list", "--describe", "--explain", "--version", "--audit-verify")
+QUESTIONS = ("--list", "--describe", "--explain", "--version", "--history", "--audit-verify", "--prune")
 """What can be asked instead of running a command."""
 
-BY_HAND_ONLY = ("--audit-verify",)
-"""What is answered to whoever is logged in, never to a key."""
+BY_HAND_ONLY = ("--audit-verify", "--prune")
+"""What is answered to whoever is logged in, never to a key. Every word after it is its own."""
 
-_NAMELESS = ("--list", "--version", "--audit-verify")
+RESULT, CANCEL, RERUN = "--result", "--cancel", "--rerun"
+VERBS = (RESULT, CANCEL, RERUN)
+"""What can be done with a run that there is, by its id alone."""
+
+MAX_OFFSET_BYTES = 2**63 - 1
+
+_NAMELESS = ("--list", "--version", "--history", *BY_HAND_ONLY)
+_VALUED = ("--run-id", "--from-stdout", "--from-stderr", "--since", *VERBS)
+_FLAGS = ("--detach", "--json")
+_DIGITS = frozenset("0123456789")
+_TIME_SHAPE = "0000-00-00T00:00:00.000000"
 _RUN_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _NAME_START = frozenset("abcdefghijklmnopqrstuvwxyz")
 _NAME_REST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
@@ -55,14 +70,23 @@ class Request:
     """A well-formed request.
 
     Attributes:
-        name: The command's name; well-formed, not yet known to exist. Empty for a question that names none.
+        name: The command's name; well-formed, not yet known to exist. Empty where none is named.
         arguments: The words after it.
-        run_id: The client's id for this run, or None.
-        question: One of `QUESTIONS`, or None for a request to run the command.
+        run_id: The run that this is about, or None. With `--rerun`, the new one.
+        question: One of `QUESTIONS`, or None for a request about a run.
+        verb: One of `VERBS`, or None for a request to run the command.
+        rerun_of: With `--rerun`, the run whose request is to be run anew.
+        from_stdout: How many bytes of the run's stdout the client has already.
+        from_stderr: The same for stderr.
+        detach: Whether to answer without waiting for the run's end.
+        since: With `--history`, the time in UTC from which on runs are listed, or None.
         as_json: Whether the answer to the question is to be JSON.
     """
 
-    __slots__ = ("arguments", "as_json", "name", "question", "run_id")
+    __slots__ = (
+        "arguments", "as_json", "detach", "from_stderr", "from_stdout", "name", "question", "rerun_of", "run_id", "since",
+        "verb",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -71,21 +95,29 @@ class Request:
         *,
         run_id: "str | None" = None,
         question: "str | None" = None,
+        verb: "str | None" = None,
+        rerun_of: "str | None" = None,
+        from_stdout: int = 0,
+        from_stderr: int = 0,
+        detach: bool = False,
+        since: "str | None" = None,
         as_json: bool = False,
     ) -> None:
         self.name = name
         self.arguments = arguments
         self.run_id = run_id
         self.question = question
+        self.verb = verb
+        self.rerun_of = rerun_of
+        self.from_stdout = from_stdout
+        self.from_stderr = from_stderr
+        self.detach = detach
+        self.since = since
         self.as_json = as_json
 
     def __repr__(self) -> str:
-        named = (("run_id", self.run_id), ("question", self.question), ("as_json", self.as_json or None))
-        return (
-            f"Request({self.name!r}, {self.arguments!r}"
-            + "".join(f", {n}={v!r}" for n, v in named if v is not None)
-            + ")"
-        )
+        named = [(name, getattr(self, name)) for name in self.__slots__ if name not in ("name", "arguments")]
+        return f"Request({self.name!r}, {self.arguments!r}" + "".join(f", {n}={v!r}" for n, v in named if v) + ")"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Request):
@@ -184,62 +216,123 @@ def request_of(words: "list[str]") -> Request:
     >>> request_of(["--run-id", "a-run-id", "clean", "--run-id", "x"])
     Request('clean', ('--run-id', 'x'), run_id='a-run-id')
     """
-    run_id, question, as_json, begin = _options(words)
-    name = words[begin] if begin < len(words) else ""
-    if question in _NAMELESS:
-        if question != "--audit-verify" and begin < len(words):
-            raise Refusal(USAGE, f"{question} stands alone, or with --json: leave out {shown(name)}")
-        return Request("", tuple(words[begin:]), question=question, as_json=as_json)
-    if not name:
+    given, begin = _options(words)
+    question = next((option for option in QUESTIONS if option in given), None)
+    verb = next((option for option in VERBS if option in given), None)
+    run_id = given.get("--run-id") or given.get(RESULT) or given.get(CANCEL)
+    _check_combination(given, run_id)
+    request = Request(
+        words[begin] if begin < len(words) else "",
+        tuple(words[begin + 1 :]),
+        run_id=run_id,
+        question=question,
+        verb=verb,
+        rerun_of=given.get(RERUN),
+        from_stdout=int(given.get("--from-stdout", 0)),
+        from_stderr=int(given.get("--from-stderr", 0)),
+        detach="--detach" in given,
+        since=given.get("--since"),
+        as_json="--json" in given,
+    )
+    name = request.name
+    if question in BY_HAND_ONLY:
+        request.name, request.arguments = "", tuple(words[begin:])
+    elif verb or question in _NAMELESS:
+        if begin < len(words):
+            raise Refusal(USAGE, f"{verb or question} names no command: leave out {shown(name)}", run_id=run_id)
+    elif not name:
         wanted = (
             f"{question} needs the name of a command"
             if question
             else "the request is empty: send the name of a command, then its arguments"
         )
         raise Refusal(USAGE, wanted, run_id=run_id)
-    if not is_name(name):
+    elif not is_name(name):
         raise Refusal(
             NOT_FOUND, f"{shown(name)} is no name of a command: a name is [a-z][a-z0-9_]{{0,63}}", run_id=run_id
         )
-    if question == "--describe" and begin + 1 < len(words):
-        raise Refusal(USAGE, f"--describe takes one name: leave out {shown(words[begin + 1])}")
-    return Request(name, tuple(words[begin + 1 :]), run_id=run_id, question=question, as_json=as_json)
+    elif question == "--describe" and request.arguments:
+        raise Refusal(USAGE, f"--describe takes one name: leave out {shown(request.arguments[0])}")
+    return request
 
 
-def _options(words: "list[str]") -> "tuple[str | None, str | None, bool, int]":
-    """Read the options before the name; return the run id, the question, whether it is JSON, and where the name stands."""
-    run_id = question = None
-    as_json = False
+def normal_time(text: str) -> "str | None":
+    """Return a time in UTC so that it sorts among the dispatcher's own, or None if it is no ISO 8601 time in UTC.
+
+    >>> normal_time("2026-11-24T10:00Z"), normal_time("2026-11-24"), normal_time("2026-11-24T10:00:00+11:00")
+    ('2026-11-24T10:00', '2026-11-24', None)
+    """
+    if len(text) > len("0000-00-00"):
+        text = text[:-1] if text.endswith("Z") else text[:-6] if text.endswith("+00:00") else text
+    shape = "".join("0" if char in _DIGITS else char for char in text)
+    return text if shape == _TIME_SHAPE[: len(text)] and len(text) in (10, 16, 19, 21, 22, 23, 24, 25, 26) else None
+
+
+def _options(words: "list[str]") -> "tuple[dict[str, str], int]":
+    """Read the options before the name; return their values by option (empty for a flag), and where the name stands."""
+    given: "dict[str, str]" = {}
     position = 0
     while position < len(words) and words[position].startswith("--"):
         option, equals, value = words[position].partition("=")
         position += 1
-        if option == "--run-id" and run_id is None:
-            if not equals:
-                value = words[position] if position < len(words) else ""
-                position += 1
-            if not is_run_id(value):
-                raise Refusal(USAGE, f"{shown(value)} is no run id: a run id is [A-Za-z0-9_-]{{8,128}}")
-            run_id = value
-        elif option in QUESTIONS and question is None and not equals:
-            question = option
-            if question == "--audit-verify":
-                break  # what follows are its own options
-        elif option == "--json" and not as_json and not equals:
-            as_json = True
-        else:
+        valued = option in _VALUED
+        known = valued or ((option in QUESTIONS or option in _FLAGS) and not equals)
+        if not known or option in given or (option in QUESTIONS and any(other in given for other in QUESTIONS)):
             raise Refusal(
                 USAGE,
-                f"unknown or misplaced option {shown(option)}: before the name there can be --run-id ID, or"
-                " one of --list --describe --explain --version, with --json",
-                run_id=run_id,
+                f"unknown or misplaced option {shown(option)}: before the name there can be --run-id ID with"
+                " --from-stdout, --from-stderr, --detach or --rerun; or one of --result --cancel --list --describe"
+                " --explain --history --version",
+                run_id=given.get("--run-id"),
             )
-    if question and run_id is not None:
-        raise Refusal(USAGE, f"{question} runs nothing: leave out --run-id", run_id=run_id)
-    if as_json and not question:
-        raise Refusal(
-            USAGE,
-            "--json belongs to --list, --describe, --explain or --version: a command's output is its own",
-            run_id=run_id,
-        )
-    return run_id, question, as_json, position
+        if valued and not equals:
+            value = words[position] if position < len(words) else ""
+            position += 1
+        given[option] = _checked(option, value, given.get("--run-id")) if valued else ""
+        if option in BY_HAND_ONLY:
+            break  # what follows are its own options
+    return given, position
+
+
+def _checked(option: str, value: str, run_id: "str | None") -> str:
+    """Return an option's value in its one form."""
+    if option in ("--run-id", *VERBS):
+        if not is_run_id(value):
+            raise Refusal(USAGE, f"{shown(value)} is no run id: a run id is [A-Za-z0-9_-]{{8,128}}", run_id=run_id)
+        return value
+    if option == "--since":
+        since = normal_time(value)
+        if since is None:
+            raise Refusal(
+                USAGE, f"--since {shown(value)} is no time in UTC: write 2026-01-31T23:59:59Z or a part of it"
+            )
+        return since
+    if not value or not _DIGITS.issuperset(value) or len(value) > 19 or int(value) > MAX_OFFSET_BYTES:
+        raise Refusal(USAGE, f"{option} {shown(value)} is no number of bytes: give one from 0 on", run_id=run_id)
+    return value
+
+
+def _check_combination(given: "dict[str, str]", run_id: "str | None") -> None:
+    """Refuse options that do not belong together, so that none is silently without effect."""
+    asked = [option for option in (*QUESTIONS, *VERBS) if option in given]
+    for option in given:
+        if option in ("--from-stdout", "--from-stderr"):
+            good = run_id is not None and asked in ([], [RESULT])
+            belongs = "--run-id ID NAME or --result ID"
+        elif option == "--detach":
+            good = run_id is not None and asked in ([], [RESULT], [RERUN])
+            belongs = "--run-id ID or --result ID"
+        elif option == "--run-id":
+            good, belongs = asked in ([], [RERUN]), "the name of a command or --rerun, which run something"
+        elif option == RERUN:
+            good, belongs = asked == [RERUN] and "--run-id" in given, "--run-id NEW, and no question"
+        elif option == "--since":
+            good, belongs = asked == ["--history"], "--history"
+        elif option == "--json":
+            good, belongs = len(asked) == 1 and asked[0] in QUESTIONS, "a question: a command's output is its own"
+        else:
+            good, belongs = len(asked) == 1, "no other question"
+        if not good:
+            raise Refusal(USAGE, f"{option} is misplaced: it belongs to {belongs}", run_id=run_id)
+    if given.get(RERUN) is not None and given[RERUN] == run_id:
+        raise Refusal(USAGE, "--rerun names the run itself: the new attempt needs an id of its own", run_id=run_id)
