@@ -5,14 +5,17 @@ It knows the login node by `dea.remote.contract` alone, and nothing of AWS Lambd
 
 import logging
 
+from dea.raijin.calls import Call
 from dea.raijin.connection import Timeouts
 from dea.raijin.credentials import Credentials, get_ssm_parameter, load_credentials
+from dea.raijin.destinations import Destination, ToFile, ToS3
 from dea.raijin.errors import (
     AuthenticationFailed,
     CannotConnect,
     CommandFailed,
     CommandTimeout,
     ConnectionClosed,
+    ConnectionLimitReached,
     ConnectionLost,
     ConnectionRefused,
     ConnectTimeout,
@@ -20,12 +23,13 @@ from dea.raijin.errors import (
     HandshakeTimeout,
     HostKeyMismatch,
     HostUnreachable,
+    InvalidAnswer,
     InvalidHost,
     InvalidHostKey,
     InvalidPrivateKey,
+    LoginNodeBusy,
     MissingHostKey,
     MissingParameter,
-    NoExitStatus,
     OutcomeUnknown,
     ParameterAccessDenied,
     ParameterStoreNotConfigured,
@@ -33,36 +37,46 @@ from dea.raijin.errors import (
     PassphraseProtectedKey,
     RaijinError,
     RequestRefused,
+    RunLost,
     SchemaMismatch,
     SessionLimitReached,
+    SomeFailed,
+    StillRunning,
+    UnknownRun,
 )
+from dea.raijin.history import RunRecord
 from dea.raijin.result import CommandResult
-from dea.raijin.session import RaijinSession
+from dea.raijin.retry import Retries
+from dea.raijin.session import RaijinSession, RunIds, random_run_id
 
 # A library is silent unless its user asks: without this, Python prints warnings of an unconfigured logger.
 logging.getLogger("dea").addHandler(logging.NullHandler())
 
 __all__ = [
     "AuthenticationFailed",
+    "Call",
     "CannotConnect",
     "CommandFailed",
     "CommandResult",
     "CommandTimeout",
     "ConnectTimeout",
     "ConnectionClosed",
+    "ConnectionLimitReached",
     "ConnectionLost",
     "ConnectionRefused",
     "Credentials",
     "CredentialsError",
+    "Destination",
     "HandshakeTimeout",
     "HostKeyMismatch",
     "HostUnreachable",
+    "InvalidAnswer",
     "InvalidHost",
     "InvalidHostKey",
     "InvalidPrivateKey",
+    "LoginNodeBusy",
     "MissingHostKey",
     "MissingParameter",
-    "NoExitStatus",
     "OutcomeUnknown",
     "ParameterAccessDenied",
     "ParameterStoreNotConfigured",
@@ -71,9 +85,19 @@ __all__ = [
     "RaijinError",
     "RaijinSession",
     "RequestRefused",
+    "Retries",
+    "RunIds",
+    "RunLost",
+    "RunRecord",
     "SchemaMismatch",
     "SessionLimitReached",
+    "SomeFailed",
+    "StillRunning",
     "Timeouts",
+    "ToFile",
+    "ToS3",
+    "UnknownRun",
     "get_ssm_parameter",
     "load_credentials",
+    "random_run_id",
 ]

@@ -6,6 +6,7 @@ It knows nothing of requests: what goes over a connection is `dea.raijin.exchang
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 import threading
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ _CIPHERS_FIRST = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _KEX_FIRST = ("curve25519-sha256@libssh.org",)  # half the time of OpenSSH's default against the same server
 _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")  # how an RSA host key signs; its type is ssh-rsa (RFC 8332)
 
+_LEAST_S = 0.05  # a timeout of 0 would mean not to wait at all, or for ever
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -41,7 +44,10 @@ class Timeouts:
         banner: The login node's first line.
         handshake: The key exchange, banner included.
         authentication: The answer to the key.
-        channel: Opening a channel and having the command accepted.
+        channel: Opening a channel on a new connection, and having a request accepted.
+        kept: Opening a channel on a connection that was kept from an earlier call: when it is over, a new one is made.
+        silence: While a run is followed: how long nothing may come before the login node is asked whether it is there.
+        alive: Its answer to that.
         linger: After a command's end, how long its streams may be silent and still open before they are left.
         drain: After a command's end, how long to read on at the most, while what it left behind goes on writing.
     """
@@ -51,8 +57,19 @@ class Timeouts:
     handshake: float = 20.0
     authentication: float = 30.0
     channel: float = 15.0
+    kept: float = 2.0
+    silence: float = 15.0
+    alive: float = 5.0
     linger: float = 1.0
     drain: float = 10.0
+
+    def within(self, remaining_s: float | None) -> Timeouts:
+        """Return the same with every step of connecting cut to what is left of a deadline."""
+        if remaining_s is None:
+            return self
+        left = max(remaining_s, _LEAST_S)
+        steps = ("connect", "banner", "handshake", "authentication", "channel")
+        return dataclasses.replace(self, **{step: min(getattr(self, step), left) for step in steps})
 
 
 def open_connection(credentials: Credentials, timeouts: Timeouts) -> paramiko.SSHClient:

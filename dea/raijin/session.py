@@ -1,30 +1,37 @@
-"""One SSH session with the login node: connects with the stored credentials, runs commands, gives back what they said."""
+"""The session with the login node: what a function calls.
+
+It puts together what the other modules do each for itself: connections, run ids, asking until the outcome is known.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import secrets
 import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self
 
 import paramiko
 
-from dea.raijin.connection import Timeouts, open_connection
-from dea.raijin.credentials import Credentials, load_credentials
-from dea.raijin.errors import (
-    CannotConnect,
-    ConnectionClosed,
-    HandshakeTimeout,
-    RequestRefused,
-    SchemaMismatch,
-    SessionLimitReached,
-)
-from dea.raijin.exchange import await_end, check_request, send
+from dea.raijin.attempts import attempt_id
+from dea.raijin.calls import Call, check_run, check_run_id, check_text
+from dea.raijin.connection import Timeouts
+from dea.raijin.connections import CHANNELS_PER_CONNECTION, MAX_CONNECTIONS, Connections
+from dea.raijin.credentials_cache import cached_credentials
+from dea.raijin.destinations import Destination
+from dea.raijin.errors import RequestRefused, SchemaMismatch, StillRunning
+from dea.raijin.history import RunRecord, parse_history
+from dea.raijin.many import perform_all
 from dea.raijin.result import CommandResult
-from dea.raijin.schemas import Schema, schema_of
-from dea.raijin.streams import BoundedBuffer
-from dea.remote.contract import USAGE, Refusal, bind, join, words_for
+from dea.raijin.retry import Deadline, Retries
+from dea.raijin.runs import Asking, Line, ask, ask_question
+from dea.raijin.schemas import Schema
+from dea.raijin.streams import OnOutput, Output
+from dea.remote.contract import USAGE, Receipt, Refusal, join, parse_request
+from dea.remote.contract.request import MAX_OFFSET_BYTES
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -34,6 +41,31 @@ DEFAULT_MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 _LOGGED_CHARACTERS = 8192
 
 
+class RunIds(Protocol):
+    """Makes the run ids of a session's calls."""
+
+    def __call__(self, key: str | None, /) -> str:
+        """Return the id of the next call's run: the same for the same call of the same event, whenever that is repeated.
+
+        Args:
+            key: The call's own `key`; None if it has none.
+        """
+
+
+def random_run_id(key: str | None = None, /) -> str:  # noqa: ARG001 - no key makes it any less random
+    """Return an id that names a run once: a lost connection is safe, a repeated event is not."""
+    return secrets.token_urlsafe(18)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A call whose run has its id."""
+
+    call: Call
+    run_id: str
+    repeats: bool
+
+
 class RaijinSession:
     """A session with the login node; a context manager.
 
@@ -41,15 +73,23 @@ class RaijinSession:
         user_path: The prefix of the SSM parameters' names; None for `DEA_RAIJIN_USER_PATH`, or else
             `orchestrator.raijin.users.default`. Another key is another prefix.
         timeouts: How long each step may take.
+        retries: How to try again when the connection was lost or the login node is busy.
         ssm: The boto3 client to read the credentials with; None for one with this process's AWS settings.
         logger: Where output and results are logged: stdout at DEBUG; stderr at WARNING when the command succeeded, at
             ERROR with the status when not. None for this module's own logger.
+        run_ids: Makes the run ids of calls that do not bring one; by default they are drawn at random.
+        remaining_s: Tells how many seconds there are left for any call, whatever its own timeout; None for no such end.
 
-    It connects at the first use and stays connected until `close`; a connection that broke in between is made anew before
-    anything is sent. The SSH agent and the local user's keys and known hosts are never used.
+    Attributes:
+        run_ids: As given; may be set anew between calls.
+        remaining_s: As given; may be set anew between calls.
+
+    It connects at the first use and stays connected until `close`. A connection that was kept is checked before anything is
+    sent over it, and replaced if it is dead. The SSH agent and the local user's keys and known hosts are never used.
 
     Note:
-        One command at a time: a session is not to be shared between threads.
+        Each run has an id, and a request that is sent again, because its answer was lost, names the same run: it never runs
+        twice. A session may be used from several threads.
     """
 
     def __init__(
@@ -57,17 +97,21 @@ class RaijinSession:
         user_path: str | None = None,
         *,
         timeouts: Timeouts = Timeouts(),
+        retries: Retries = Retries(),
         ssm: SSMClient | None = None,
         logger: logging.Logger | None = None,
+        run_ids: RunIds = random_run_id,
+        remaining_s: Callable[[], float] | None = None,
     ) -> None:
-        self._user_path = user_path
+        self.run_ids = run_ids
+        self.remaining_s = remaining_s
         self._timeouts = timeouts
+        self._retries = retries
         self._logger = logger or logging.getLogger(__name__)
-        self._ssm = ssm
-        self._credentials: Credentials | None = None
-        self._client: paramiko.SSHClient | None = None
+        self._connections = Connections(cached_credentials(user_path, ssm=ssm), timeouts, self._logger)
+        self._line: Line = self._connections
 
-    def __enter__(self) -> RaijinSession:
+    def __enter__(self) -> Self:
         self.connect()
         return self
 
@@ -78,51 +122,47 @@ class RaijinSession:
 
     @property
     def ssh_client(self) -> paramiko.SSHClient:
-        """The connected paramiko client."""
-        self.connect()
-        assert self._client is not None  # noqa: S101 - what connect() has just made
-        return self._client
+        """The connected paramiko client; of one of them, if there are several connections."""
+        return self._connections.client()
 
     def connect(self) -> None:
-        """Connect and authenticate, unless connected.
+        """Connect and authenticate, unless connected. It tries once.
 
         Raises:
             CredentialsError: If the stored credentials are missing, denied or unusable.
             CannotConnect: If the login node cannot be reached, is not the right one, or does not let the user in.
         """
-        if self._client is not None:
-            transport = self._client.get_transport()
-            if transport is not None and transport.is_active():
-                return
-            self.close()
-        if self._credentials is None:
-            begin = time.monotonic()
-            self._credentials = load_credentials(self._user_path, ssm=self._ssm)
-            self._logger.debug("credentials read", extra={"duration_s": round(time.monotonic() - begin, 3)})
-        begin = time.monotonic()
-        self._client = open_connection(self._credentials, self._timeouts)
-        duration_s = round(time.monotonic() - begin, 3)
-        self._logger.debug(
-            "connected",
-            extra={"host": self._credentials.host, "port": self._credentials.port, "duration_s": duration_s},
-        )
+        self._connections.client()
 
     def close(self) -> None:
-        """Close the connection; does nothing if there is none."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        """Close the connections; does nothing if there is none. Runs that have been started go on."""
+        self._connections.close()
 
     def exec_command(
-        self, command: str, *, timeout: float | None = None, max_output: int | None = DEFAULT_MAX_OUTPUT_BYTES
+        self,
+        command: str | Call,
+        *,
+        timeout: float | None = None,
+        max_output: int | None = DEFAULT_MAX_OUTPUT_BYTES,
+        run_id: str | None = None,
+        key: str | None = None,
+        on_output: OnOutput | None = None,
+        stdout_to: Destination | None = None,
     ) -> CommandResult:
-        """Run one command on the login node and wait for its end.
+        """Run one command on the login node and wait for its end, over as many connections as it takes.
 
         Args:
             command: The request: a command's name and its arguments, quoted as for a shell (`dea.remote.contract.join`
-                does it). No shell reads it.
-            timeout: How long to wait for the end of the command, in seconds; None for as long as it takes.
+                does it), which no shell reads; or a `Call`, which builds it.
+            timeout: How many seconds this may take in all, connecting and retries included; None for as long as the run
+                takes. When they are over, the run goes on: `result` gives its outcome.
             max_output: How much of each stream to keep in memory, in bytes: head and tail; the rest is counted. None for all.
+            run_id: The run's id. If there is a run of that id, it is followed or its result returned; it never runs twice.
+                None for the call's own, or else one from `run_ids`.
+            key: What tells this call from others of the same event, when ids are derived (see `run_ids`).
+            on_output: Is called with `"stdout"` or `"stderr"` and the next bytes as they come: each once, in each stream's
+                order, never two calls at once, from another thread.
+            stdout_to: Where all of stdout goes besides: `ToFile` or `ToS3`, say.
 
         Returns:
             The result, which unpacks as `stdout, stderr, exit_code`. Another exit status than 0 is no error here: see
@@ -131,17 +171,25 @@ class RaijinSession:
         Raises:
             RequestRefused: If the command cannot be sent as it is. Nothing was sent.
             CredentialsError: As `connect`. Nothing was sent.
-            CannotConnect: As `connect`, or if no channel could be opened. Nothing ran.
-            OutcomeUnknown: If the command was sent and its end was not seen: it took too long, or the connection broke.
+            CannotConnect: As `connect`, or if no channel could be opened, up to the deadline. Nothing ran.
+            LoginNodeBusy: If there was no room for it, up to the deadline. Nothing ran.
+            OutcomeUnknown: If it was sent and its end is not known by the deadline, or is lost; it has the run's id.
+            Exception: What `on_output` or `stdout_to` raised; the run goes on.
 
         Note:
-            Returns when the command has ended, at most `Timeouts.linger` later if something that it left behind still
-            holds its output open, at most `Timeouts.drain` later if that goes on writing.
+            A request that begins with an option, as `--list` does, runs nothing: it is sent as it is, and its answer has no
+            run id.
         """
-        return self._execute(command, command, timeout, max_output)
+        call = _call_of(command).named(key=key, run_id=run_id)
+        deadline = self._deadline(timeout)
+        if call.is_question:
+            return self._ask(call.request, deadline, max_output)
+        return self._follow(self._named(call), deadline, max_output, on_output, stdout_to)
 
     def run(self, command: str, /, *values: object, **options: object) -> CommandResult:
         """Build a command's arguments of Python values, check them, run it and wait for its end.
+
+        It is `exec_command(Call.of(command, *values, **options))`, which is the form that takes a timeout and the rest.
 
         Args:
             command: Its name.
@@ -158,27 +206,296 @@ class RaijinSession:
             SchemaMismatch: If the login node refused them because its own schema is another. Nothing ran.
             RaijinError: As `exec_command`.
         """
-        schema = schema_of(command)
-        try:
-            words = words_for(schema.arguments, values, options)
-            recorded = bind(schema.arguments, words).recorded
-        except Refusal as refusal:
-            raise RequestRefused(f"{command}: {refusal}") from None
-        result = self._execute(
-            join([command, *words]), join([command, *recorded]), timeout=None, max_output=DEFAULT_MAX_OUTPUT_BYTES
+        return self.exec_command(Call.of(command, *values, **options))
+
+    def start(
+        self, command: str | Call, *, timeout: float | None = None, run_id: str | None = None, key: str | None = None
+    ) -> str:
+        """Start a run and return its id, without waiting for its end.
+
+        Args:
+            command: As for `exec_command`.
+            timeout: How many seconds starting it may take.
+            run_id: As for `exec_command`.
+            key: As for `exec_command`.
+
+        Raises:
+            CommandFailed: If the login node refuses it; it carries what it said.
+            RaijinError: As `exec_command`.
+        """
+        call = _call_of(command).named(key=key, run_id=run_id)
+        if call.is_question:
+            raise RequestRefused(f"{call.command[:80]!r} runs nothing: start takes the name of a command")
+        named = self._named(call)
+        output, begin = Output(), time.monotonic()
+        asking = Asking(
+            named.run_id,
+            lambda *_: f"--run-id {named.run_id} --detach {call.request}",
+            call.command,
+            named.repeats,
+            wants="nothing",
         )
-        if result.exit_code == USAGE and result.stderr.startswith("dea-remote: "):
-            self._compare_schema(command, schema, result)
+        receipt = self._ask_for(asking, output, self._deadline(timeout))
+        if receipt.outcome == "refused" and not receipt.replayed:
+            refused = self._result(output, receipt.status or 0, call.command, begin, receipt)
+            self._compare_schema(call, refused)
+            refused.check()
+        return named.run_id
+
+    def result(
+        self,
+        run_id: str,
+        *,
+        timeout: float | None = None,
+        wait: bool = True,
+        max_output: int | None = DEFAULT_MAX_OUTPUT_BYTES,
+        on_output: OnOutput | None = None,
+        stdout_to: Destination | None = None,
+    ) -> CommandResult:
+        """Return the result of a run that was started before, by this session or another of the same key.
+
+        Args:
+            run_id: Its id.
+            timeout: As for `exec_command`.
+            wait: Whether to wait for its end if it has not ended.
+            max_output: As for `exec_command`.
+            on_output: As for `exec_command`.
+            stdout_to: As for `exec_command`.
+
+        Raises:
+            UnknownRun: If this key has no such run.
+            StillRunning: If it has not ended and was not to be waited for; it carries the output so far.
+            RaijinError: As `exec_command`.
+        """
+        check_run_id(run_id)
+        waiting = "" if wait else " --detach"
+        asking = Asking(
+            run_id,
+            lambda stdout, stderr: f"--result {run_id} --from-stdout {stdout} --from-stderr {stderr}{waiting}",
+            f"--result {run_id}",
+            repeats=True,
+            starts=False,
+            wants="end" if wait else "so_far",
+        )
+        return self._result_of(asking, self._deadline(timeout), max_output, on_output, stdout_to)
+
+    def cancel(self, run_id: str, *, timeout: float | None = None) -> Receipt:
+        """End a run, or see to it that it never starts.
+
+        Args:
+            run_id: Its id.
+            timeout: How many seconds this may take.
+
+        Returns:
+            Where the run stands now: its `outcome` is `cancelled`, or the one that was there first, or `running` if it could
+            not be ended yet.
+
+        Raises:
+            UnknownRun: If this key has no such run.
+            RaijinError: As `exec_command`.
+        """
+        check_run_id(run_id)
+        asking = _about(run_id, f"--cancel {run_id}")
+        return self._ask_for(asking, Output(), self._deadline(timeout))
+
+    def runs(self, since: str | None = None, *, timeout: float | None = None) -> list[RunRecord]:
+        """Return what the login node remembers of this key's runs, newest first.
+
+        Args:
+            since: From when on: a time in UTC, as `2026-01-31` or `2026-01-31T23:59:59Z`; None for all.
+            timeout: How many seconds this may take.
+
+        Raises:
+            RequestRefused: If `since` is no such time.
+            CommandFailed: If the login node refuses to say.
+            InvalidAnswer: If its answer is no history.
+            RaijinError: As `exec_command`.
+        """
+        question = join(["--history", *(["--since", since] if since is not None else []), "--json"])
+        try:
+            parse_request(question.encode())
+        except Refusal as refusal:
+            raise RequestRefused(str(refusal)) from None
+        answer = self._ask(question, self._deadline(timeout), max_output=None)
+        return parse_history(answer.check().stdout, question)
+
+    def rerun(
+        self,
+        run_id: str,
+        *,
+        timeout: float | None = None,
+        max_output: int | None = DEFAULT_MAX_OUTPUT_BYTES,
+        on_output: OnOutput | None = None,
+        stdout_to: Destination | None = None,
+    ) -> CommandResult:
+        """Run again what a run was asked to do, as a new attempt with an id of its own, and wait for its end.
+
+        Args:
+            run_id: The id of the run, or of one of its attempts.
+            timeout: As for `exec_command`.
+            max_output: As for `exec_command`.
+            on_output: As for `exec_command`.
+            stdout_to: As for `exec_command`.
+
+        Returns:
+            The new attempt's result, with its `run_id`.
+
+        Raises:
+            UnknownRun: If this key has no such run.
+            RaijinError: As `exec_command`.
+
+        Note:
+            This is what runs a command a second time, and the only thing that does.
+        """
+        check_run_id(run_id)
+        deadline = self._deadline(timeout)
+        # Where it stands, and none of its output.
+        look = f"--result {run_id} --from-stdout {MAX_OFFSET_BYTES} --from-stderr {MAX_OFFSET_BYTES} --detach"
+        stands = self._ask_for(_about(run_id, look), Output(), deadline)
+        new = attempt_id(run_id, stands.attempt, stands.attempts + 1)
+        asking = Asking(new, lambda *_: f"--run-id {new} --rerun {run_id}", f"--rerun {run_id}", repeats=False)
+        return self._result_of(asking, deadline, max_output, on_output, stdout_to)
+
+    def run_many(
+        self,
+        calls: Iterable[str | Call],
+        *,
+        max_parallel: int = CHANNELS_PER_CONNECTION,
+        timeout: float | None = None,
+        max_output: int | None = DEFAULT_MAX_OUTPUT_BYTES,
+    ) -> list[CommandResult]:
+        """Run many commands, several at once over few connections, and wait for all of them.
+
+        Args:
+            calls: As for `exec_command`; a `Call` can bring its own `key` or `run_id` (`Call.named`).
+            max_parallel: How many to have running at once, 1 to 64; eight share a connection.
+            timeout: How many seconds all of them together may take.
+            max_output: As for `exec_command`, for each.
+
+        Returns:
+            The results, in the calls' order.
+
+        Raises:
+            SomeFailed: If some calls have no result, with the results of the others. Another exit status than 0 is a result.
+        """
+        if not 1 <= max_parallel <= CHANNELS_PER_CONNECTION * MAX_CONNECTIONS:
+            limit = CHANNELS_PER_CONNECTION * MAX_CONNECTIONS
+            raise ValueError(f"max_parallel is a number from 1 to {limit}, not {max_parallel}")
+        deadline = self._deadline(timeout)
+        # All of the ids before anything is sent: a call's place among the others is part of its name.
+        performances = [self._performance(_call_of(one), deadline, max_output) for one in calls]
+        return perform_all(performances, max_parallel)
+
+    def _performance(self, call: Call, deadline: Deadline, max_output: int | None) -> Callable[[], CommandResult]:
+        """Return what performs one of many calls, or raises why it cannot be sent."""
+        if call.is_question:
+            return lambda: self._ask(call.request, deadline, max_output)
+        run_id = call.run_id or self.run_ids(call.key)
+        return lambda: self._follow(self._named(call, run_id), deadline, max_output, None, None)
+
+    def _deadline(self, timeout_s: float | None) -> Deadline:
+        return Deadline(timeout_s, self.remaining_s)
+
+    def _named(self, call: Call, run_id: str | None = None) -> _Named:
+        """Give a call's run its id; check that the request can be sent.
+
+        Raises:
+            RequestRefused: If it cannot.
+        """
+        run_id = run_id or call.run_id or self.run_ids(call.key)
+        check_run(call.request, run_id)
+        return _Named(call, run_id, repeats=call.run_id is not None or self.run_ids is not random_run_id)
+
+    def _follow(
+        self,
+        named: _Named,
+        deadline: Deadline,
+        max_output: int | None,
+        on_output: OnOutput | None,
+        stdout_to: Destination | None,
+    ) -> CommandResult:
+        """Run a command, or follow its run, to its end."""
+        call, run_id = named.call, named.run_id
+
+        def request(stdout: int, stderr: int) -> str:
+            got = f"--from-stdout {stdout} --from-stderr {stderr} " if stdout or stderr else ""
+            return f"--run-id {run_id} {got}{call.request}"
+
+        asking = Asking(run_id, request, call.command, named.repeats)
+        result = self._result_of(asking, deadline, max_output, on_output, stdout_to)
+        self._compare_schema(call, result)
         return result
 
-    def _compare_schema(self, command: str, schema: Schema, result: CommandResult) -> None:
+    def _result_of(
+        self,
+        asking: Asking,
+        deadline: Deadline,
+        max_output: int | None,
+        on_output: OnOutput | None,
+        stdout_to: Destination | None,
+    ) -> CommandResult:
+        """Ask for a run's end and all of its output."""
+        begin = time.monotonic()
+        output = Output(max_output, on_output, stdout_to)
+        try:
+            receipt = self._ask_for(asking, output, deadline)
+            result = self._result(output, _status(receipt, asking, output), asking.command, begin, receipt)
+            if stdout_to is not None:
+                stdout_to.commit()
+        except BaseException:
+            if stdout_to is not None:
+                stdout_to.abort()
+            raise
+        return result
+
+    def _result(
+        self, output: Output, exit_code: int, command: str, begin: float, receipt: Receipt | None
+    ) -> CommandResult:
+        duration_s = time.monotonic() - begin
+        result = CommandResult.of(output, exit_code, command=command, duration_s=duration_s, receipt=receipt)
+        self._log(result)
+        return result
+
+    def _ask_for(self, asking: Asking, output: Output, deadline: Deadline) -> Receipt:
+        def pause(seconds: float, why: str) -> None:
+            fields = {
+                "run_id": asking.run_id,
+                "command": asking.command[:_LOGGED_CHARACTERS],
+                "pause_s": round(seconds, 3),
+            }
+            self._logger.info("asking again: %s", why[:_LOGGED_CHARACTERS], extra=fields)
+            time.sleep(seconds)
+
+        return ask(self._line, asking, output, deadline, self._retries, pause)
+
+    def _ask(self, question: str, deadline: Deadline, max_output: int | None) -> CommandResult:
+        """Ask what runs nothing; a lost answer is asked for again."""
+        check_text(question)
+        try:
+            names_run = parse_request(question.encode()).run_id is not None
+        except Refusal:
+            names_run = False  # the login node says what is wrong with it
+        if names_run:
+            raise RequestRefused(
+                f"{question[:80]!r} is about one run: give its id as run_id=, or use result, cancel or rerun of the session"
+            )
+        begin = time.monotonic()
+        output, exit_code = ask_question(
+            self._line, question, lambda: Output(max_output, has_receipt=False), deadline, self._retries, time.sleep
+        )
+        return self._result(output, exit_code, question, begin, None)
+
+    def _compare_schema(self, call: Call, result: CommandResult) -> None:
         """Ask the login node for its schema after it refused arguments that fit ours.
 
         Raises:
             SchemaMismatch: If it is another.
         """
-        question = f"--json --describe {command}"
-        described = self._execute(question, question, timeout=self._timeouts.channel, max_output=None)
+        schema: Schema | None = call.schema
+        if schema is None or result.exit_code != USAGE or result.outcome != "refused":
+            return
+        command = call.request.partition(" ")[0]
+        described = self._ask(f"--json --describe {command}", self._deadline(self._timeouts.channel), max_output=None)
         try:
             approved = str(json.loads(described.stdout)["schema"])
         except (ValueError, KeyError, TypeError):
@@ -192,64 +509,10 @@ class RaijinSession:
                 approved=approved,
             )
 
-    def _execute(self, request: str, command: str, timeout: float | None, max_output: int | None) -> CommandResult:
-        """Send a request; `command` is what is said of it in the log, the result and errors."""
-        check_request(request)
-        stdout, stderr = BoundedBuffer(max_output), BoundedBuffer(max_output)
-        transport, channel = self._open_channel()
-        begin = time.monotonic()
-        try:
-            send(transport, channel, request, command, self._timeouts)
-            left_open = await_end(transport, channel, command, stdout, stderr, begin, timeout, self._timeouts)
-        finally:
-            channel.close()
-        result = CommandResult(
-            command=command,
-            stdout=stdout.text(),
-            stderr=stderr.text(),
-            exit_code=channel.exit_status,
-            duration_s=time.monotonic() - begin,
-            stdout_bytes=stdout.total_bytes,
-            stderr_bytes=stderr.total_bytes,
-            truncated=stdout.truncated or stderr.truncated,
-            left_open=left_open,
-        )
-        self._log(result)
-        return result
-
-    def _open_channel(self) -> tuple[paramiko.Transport, paramiko.Channel]:
-        """Open a channel; over a new connection if the one that was kept turns out to be broken, since nothing was sent."""
-        kept = self._client
-        transport = _transport_of(self.ssh_client)
-        try:
-            return transport, transport.open_session(timeout=self._timeouts.channel)
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            if self._client is not kept or isinstance(error, paramiko.ChannelException):
-                raise self._no_channel(transport, error) from error
-        self.close()
-        transport = _transport_of(self.ssh_client)
-        try:
-            return transport, transport.open_session(timeout=self._timeouts.channel)
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            raise self._no_channel(transport, error) from error
-
-    def _no_channel(self, transport: paramiko.Transport, error: Exception) -> CannotConnect:
-        assert self._credentials is not None  # noqa: S101 - connected
-        where = (self._credentials.host, self._credentials.port)
-        if isinstance(error, paramiko.ChannelException):
-            return SessionLimitReached(
-                f"{where[0]} refused another channel ({error.text}): close other sessions of this connection (MaxSessions)",
-                *where,
-            )
-        if transport.is_active():
-            return HandshakeTimeout(f"{where[0]} did not open a channel within {self._timeouts.channel} s", *where)
-        return ConnectionClosed(
-            f"{where[0]} closed the connection before a channel was open: {str(error) or 'no reason given'}", *where
-        )
-
     def _log(self, result: CommandResult) -> None:
         fields = {
             "command": result.command[:_LOGGED_CHARACTERS],
+            "run_id": result.run_id,
             "exit_code": result.exit_code,
             "duration_s": round(result.duration_s, 3),
         }
@@ -261,10 +524,31 @@ class RaijinSession:
             self._logger.warning("stderr: %s", _logged(result.stderr), extra=fields)
 
 
-def _transport_of(client: paramiko.SSHClient) -> paramiko.Transport:
-    transport = client.get_transport()
-    assert transport is not None  # noqa: S101 - a connected client has one
-    return transport
+def _call_of(command: str | Call) -> Call:
+    return command if isinstance(command, Call) else Call.from_text(command)
+
+
+def _about(run_id: str, request: str) -> Asking:
+    """What is asked about a run that is there, and answered at once."""
+    return Asking(run_id, lambda *_: request, request, repeats=True, starts=False, wants="nothing")
+
+
+def _status(receipt: Receipt, asking: Asking, output: Output) -> int:
+    """Return the exit status of a run that has ended.
+
+    Raises:
+        StillRunning: If it has not.
+    """
+    if receipt.status is None:
+        raise StillRunning(
+            f"run {asking.run_id} has not ended yet: ask again later",
+            command=asking.command,
+            run_id=asking.run_id,
+            stdout=output.stdout.text(),
+            stderr=output.stderr.text(),
+            retryable=True,
+        )
+    return receipt.status
 
 
 def _logged(output: str) -> str:
