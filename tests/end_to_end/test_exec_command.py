@@ -128,7 +128,7 @@ def test_a_request_of_64_kib_with_its_options_arrives(session: RaijinSession) ->
     shown = json.loads(session.exec_command("probe show " + "x" * length, run_id=run_id).stdout)
     assert len(shown["arguments"][0]) == length
     with pytest.raises(RequestRefused, match="65537 bytes long"):
-        session.exec_command("probe show " + "x" * (length + 1))
+        session.exec_command("probe show " + "x" * (length + 1), run_id=run_id)
 
 
 def test_an_unknown_name_gives_127_and_nothing_on_stdout(session: RaijinSession) -> None:
