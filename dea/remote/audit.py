@@ -10,10 +10,8 @@ import fcntl
 import os
 import time
 
-# `json` itself costs seven milliseconds, nearly all of it for `re`.
-from _json import encode_basestring_ascii as _quoted
-
 from dea.remote.digest import sha256
+from dea.remote.plain_json import encode
 
 NO_LINE = "0" * 64
 """What the very first line of a node's log names as the hash of the line before it."""
@@ -34,11 +32,13 @@ class Audit:
         state: The state folder; made if missing, for its owner alone.
         key: The label of the key that the request came with.
         client: The client's address, as sshd names it.
+        node: The login node's name, which names the file.
     """
 
-    def __init__(self, state: str, key: str, client: str) -> None:
+    def __init__(self, state: str, key: str, client: str, node: "str | None" = None) -> None:
         self._folder = os.path.join(state, "audit")
         self._common = {"key": key, "client": client}
+        self._node = node_in_file_name(node or os.uname().nodename)
         self.head: "str | None" = None
         """The chain's head after this dispatch's last line, `log:seq:sha256`."""
 
@@ -52,17 +52,16 @@ class Audit:
             OSError: If they cannot be written; then none of them stays.
         """
         stamp = timestamp(time.time())
-        node = "".join(char if char in _SAFE_IN_FILE_NAME else "-" for char in os.uname().nodename)
-        name = f"{node}-{stamp[:7]}"
+        name = f"{self._node}-{stamp[:7]}"
         try:
             descriptor = self._open(name)
         except FileNotFoundError:
-            _make_private_folder(self._folder)
+            make_private_folder(self._folder)
             descriptor = self._open(name)
         try:
             _lock(descriptor)
             size_bytes = os.fstat(descriptor).st_size
-            seq, head, torn = self._end(descriptor, size_bytes, node, name)
+            seq, head, torn = self._end(descriptor, size_bytes, name)
             lines = []
             if torn:
                 # A process or the machine ended in the middle of a write. What it left is no line; the chain says so.
@@ -72,7 +71,7 @@ class Audit:
                 os.ftruncate(descriptor, size_bytes)
             for event, fields in events:
                 seq += 1
-                line = _line({"seq": seq, "time": stamp, "event": event, **self._common, **fields, "prev": head})
+                line = encode({"seq": seq, "time": stamp, "event": event, **self._common, **fields, "prev": head})
                 head = sha256(line).hexdigest()
                 lines.append(line)
             _append(descriptor, b"\n".join(lines) + b"\n", size_bytes)
@@ -85,7 +84,7 @@ class Audit:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         return os.open(os.path.join(self._folder, f"{name}.jsonl"), flags, 0o600)
 
-    def _end(self, descriptor: int, size_bytes: int, node: str, name: str) -> "tuple[int, str, bytes]":
+    def _end(self, descriptor: int, size_bytes: int, name: str) -> "tuple[int, str, bytes]":
         """Return the last whole line's number and hash, and what stands after it: a fragment, or nothing.
 
         Reads from the end, so that the cost does not grow with the file.
@@ -97,18 +96,20 @@ class Audit:
             tail = os.pread(descriptor, size_bytes - begin, begin)
         whole, _, torn = tail.rpartition(b"\n")
         if not whole:
-            return 0, self._head_before(node, name), torn
+            return 0, self._head_before(name), torn
         last = whole.rpartition(b"\n")[2]
         return sequence_number(last), sha256(last).hexdigest(), torn
 
-    def _head_before(self, node: str, name: str) -> str:
+    def _head_before(self, name: str) -> str:
         """Return the hash of the last line of this node's newest earlier file: a new month continues the chain."""
-        earlier = [entry for entry in os.listdir(self._folder) if is_log_of(entry, node) and entry < f"{name}.jsonl"]
+        earlier = [
+            entry for entry in os.listdir(self._folder) if is_log_of(entry, self._node) and entry < f"{name}.jsonl"
+        ]
         if not earlier:
             return NO_LINE
         descriptor = os.open(os.path.join(self._folder, max(earlier)), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            return self._end(descriptor, os.fstat(descriptor).st_size, node, max(earlier)[: -len(".jsonl")])[1]
+            return self._end(descriptor, os.fstat(descriptor).st_size, max(earlier)[: -len(".jsonl")])[1]
         finally:
             os.close(descriptor)
 
@@ -141,11 +142,20 @@ def sequence_number(line: bytes) -> int:
     return int(digits) if line.startswith(b'{"seq": ') and digits.isdigit() and len(digits) < 19 else 0
 
 
-def _make_private_folder(folder: str) -> None:
+def node_in_file_name(node: str) -> str:
+    """Return a login node's name as it stands in a file's name.
+
+    >>> node_in_file_name("gadi-login-01.nci.org.au")
+    'gadi-login-01-nci-org-au'
+    """
+    return "".join(char if char in _SAFE_IN_FILE_NAME else "-" for char in node)
+
+
+def make_private_folder(folder: str) -> None:
     """Make a folder and those above it that are missing, for their owner alone."""
     above = os.path.dirname(folder)
     if not os.path.isdir(above):
-        _make_private_folder(above)
+        make_private_folder(above)
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
@@ -185,24 +195,3 @@ def _tell_syslog(lines: "list[bytes]", head: str) -> None:
         syslog.syslog(syslog.LOG_INFO, text if len(text) <= _MAX_SYSLOG_BYTES else text[:_MAX_SYSLOG_BYTES] + "...")
     syslog.syslog(syslog.LOG_INFO, f"audit head {head}")
     syslog.closelog()
-
-
-def _line(fields: "dict[str, object]") -> bytes:
-    """Return one JSON object, without a newline.
-
-    >>> _line({"event": "ended", "status": 0, "arguments": ["a", "b"]})
-    b'{"event": "ended", "status": 0, "arguments": ["a", "b"]}'
-    """
-    return ("{" + ", ".join(f"{_quoted(name)}: {_value(value)}" for name, value in fields.items()) + "}").encode(
-        "ascii"
-    )
-
-
-def _value(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, str):
-        return _quoted(value)
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
-    return repr(value)

@@ -8,7 +8,7 @@ import pwd
 
 from dea.remote.approval import APPROVED, SCRIPTS, SITE_APPROVED, Unapproved, find, load_command, load_site, verify
 from dea.remote.contract.request import Refusal, Request, shown
-from dea.remote.contract.schema import ANY, HIDDEN, bind, has_secret, is_under
+from dea.remote.contract.schema import ANY, HIDDEN, Bound, bind, has_secret, is_under
 from dea.remote.contract.status import REFUSED
 from dea.remote.contract.words import join
 from dea.remote.launch import environment_for
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+LOST_AFTER_S = 60.0
+"""After how many seconds without a heartbeat whoever has a run in hand is taken for dead, unless the forced command says otherwise.
+
+Long enough for a login node that is short of memory or a file server that restarts; and nothing unsafe follows from it."""
+
+MAX_OUTPUT_BYTES = 1 << 30
+"""How much of a run's output is kept, unless its approval or the site's says otherwise."""
+
+_BEATS = 30
 _MAX_RECORDED_BYTES = 2048
 
 
@@ -58,27 +67,33 @@ class Plan:
         secrets: The names of those variables whose values must not be shown.
         timeout_s: After how many seconds it is ended, or None.
         stdin: Whether it gets the client's stdin.
-        max_parallel: How many of it may run at once on a login node, or None.
+        max_parallel: How many of it may run at once, or None.
+        max_output_bytes: How much of its output is kept, stdout and stderr together.
+        recorded: Its arguments as they were sent, secrets hidden.
         warnings: What by hand is only said, and would refuse a key.
     """
 
-    __slots__ = ("arguments", "environment", "max_parallel", "program", "secrets", "stdin", "timeout_s", "warnings")
+    __slots__ = (
+        "arguments", "environment", "max_output_bytes", "max_parallel", "program", "recorded", "secrets", "stdin",
+        "timeout_s", "warnings",
+    )  # fmt: skip
 
     def __init__(
         self,
         program: str,
-        arguments: "tuple[str, ...]",
+        bound: Bound,
         environment: "dict[str, str]",
-        secrets: "tuple[str, ...]",
         approved: "dict[str, Any]",
-        timeout_s: "float | None",
+        true_of_site: "dict[str, Any]",
         warnings: "tuple[str, ...]",
     ) -> None:
         self.program = program
-        self.arguments = arguments
+        self.arguments = bound.argv
+        self.recorded = bound.recorded
         self.environment = environment
-        self.secrets = secrets
-        self.timeout_s = timeout_s
+        self.secrets = tuple(bound.environment)
+        self.timeout_s: "float | None" = _least("timeout", approved, true_of_site)
+        self.max_output_bytes = int(_least("max_output_bytes", approved, true_of_site) or MAX_OUTPUT_BYTES)
         self.stdin: bool = approved.get("stdin", False)
         self.max_parallel: "int | None" = approved.get("max_parallel")
         self.warnings = warnings
@@ -91,16 +106,25 @@ class Site:
         checkout: The absolute path of the checkout, symbolic links resolved once, at the start.
         account: The account's entry in the user database.
         home: The home folder that commands get.
-        state: The state folder.
+        state: The state folder, which all login nodes share.
+        node: The login node's name.
+        lost_after_s: After how many seconds without a heartbeat whoever has a run in hand is taken for dead.
     """
 
-    __slots__ = ("account", "checkout", "home", "state")
+    __slots__ = ("account", "checkout", "home", "lost_after_s", "node", "state")
 
     def __init__(self, checkout: str, account: "pwd.struct_passwd", home: str, state: str) -> None:
         self.checkout = checkout
         self.account = account
         self.home = home
         self.state = state
+        self.node = os.uname().nodename
+        self.lost_after_s = LOST_AFTER_S
+
+    @property
+    def beat_s(self) -> float:
+        """How many seconds apart heartbeats are."""
+        return self.lost_after_s / _BEATS
 
 
 def decide(site: Site, key: Key, request: Request) -> Plan:
@@ -119,10 +143,7 @@ def decide(site: Site, key: Key, request: Request) -> Plan:
     environment["DEA_PREFIX"] = prefix_of(site.state, request.name, approved)
     if request.run_id is not None:
         environment["DEA_RUN_ID"] = request.run_id
-    limits = [limit for limit in (approved.get("timeout"), true_of_site.get("timeout")) if limit is not None]
-    program = os.path.join(folder, "run")
-    timeout_s = min(limits) if limits else None
-    return Plan(program, bound.argv, environment, tuple(bound.environment), approved, timeout_s, tuple(warnings))
+    return Plan(os.path.join(folder, "run"), bound, environment, approved, true_of_site, warnings)
 
 
 def find_allowed(site: Site, key: Key, name: str) -> str:
@@ -175,16 +196,24 @@ def recordable(site: Site, raw: bytes, request: "Request | None") -> str:
         plain = "".join(char if char.isalnum() or char == "_" else " " for char in f"{text} {unquoted}")
         names = [word for word in plain.split() if _may_take_secret(site, word)]
         return f"{HIDDEN} (it names {names[0]}, which may take a secret)" if names else text
-    if not request.arguments or not _may_take_secret(site, request.name):
+    recorded = recorded_arguments(site, request)
+    if recorded == request.arguments:
         return text
     words = ["--run-id", request.run_id] if request.run_id is not None else []
     words += [word for word in (request.question, request.name) if word]
-    try:
-        recorded = bind(load_command(site.checkout, request.name)["arguments"], request.arguments).recorded
-    except (Unapproved, Refusal):
-        # What does not fit the schema cannot be told from a secret.
+    if recorded is None:
         return f"{join(words)} {HIDDEN} ({len(request.arguments)} words that may hold a secret)"
     return join([*words, *recorded])
+
+
+def recorded_arguments(site: Site, request: Request) -> "tuple[str, ...] | None":
+    """Return a request's arguments without its secrets, or None if what is secret cannot be told from the rest."""
+    if not request.arguments or not _may_take_secret(site, request.name):
+        return request.arguments
+    try:
+        return bind(load_command(site.checkout, request.name)["arguments"], request.arguments).recorded
+    except (Unapproved, Refusal):
+        return None  # what does not fit the schema cannot be told from a secret
 
 
 def _may_take_secret(site: Site, name: str) -> bool:
@@ -217,6 +246,12 @@ def _approvals(
             raise Refusal(REFUSED, *(f"{name}: {problem}" for problem in unapproved.problems)) from None
         return {"arguments": ANY}, {}, (*unapproved.problems, "its arguments are not checked: a key would be refused")
     return approved, true_of_site, ()
+
+
+def _least(limit: str, approved: "dict[str, Any]", true_of_site: "dict[str, Any]") -> "float | None":
+    """Return the lower of a command's own limit and the site's, or None where neither has one."""
+    limits = [document[limit] for document in (approved, true_of_site) if document.get(limit) is not None]
+    return min(limits) if limits else None
 
 
 def _environment_of(true_of_site: "dict[str, Any]") -> "dict[str, str]":

@@ -2,34 +2,28 @@
 
 There are two ways in. In gate mode, which the forced command's own argv turns on with `--key`, the request is what the
 client sent, only approved commands run, and every decision is recorded. By hand the request is the arguments, and one's
-own unapproved commands run with a warning. See sshd(8), AUTHORIZED_KEYS FILE FORMAT.
+own unapproved commands run with a warning. A request with a run id is handed on to `dea.remote.runs`.
 """
 
 import os
 import pwd
-import time
 
-from dea.remote import __version__
-from dea.remote.audit import Audit, timestamp
-from dea.remote.contract.receipt import BUSY as OUTCOME_BUSY
-from dea.remote.contract.receipt import EXITED, SIGNALED, Receipt
-from dea.remote.contract.receipt import REFUSED as OUTCOME_REFUSED
+from dea.remote.approval import Unapproved, load_site
+from dea.remote.bucket import BURST, PER_SECOND, take_token
+from dea.remote.contract.receipt import EXITED, SIGNALED
 from dea.remote.contract.receipt import TIMED_OUT as OUTCOME_TIMED_OUT
-from dea.remote.contract.request import BY_HAND_ONLY, Refusal, Request, is_name, parse_request, request_of, shown
-from dea.remote.contract.status import BUSY, FAILED, REFUSED, TIMED_OUT
-from dea.remote.decision import Key, Plan, Site, decide, recordable
-from dea.remote.launch import launch, take_place
+from dea.remote.contract.request import BY_HAND_ONLY, Refusal, Request, parse_request, request_of
+from dea.remote.contract.status import BUSY, REFUSED, TIMED_OUT
+from dea.remote.decision import Key, Plan, Site, decide
+from dea.remote.exchange import Exchange, complain, failure, not_startable, say, write
+from dea.remote.gate import OPTIONS, STATE_FOLDER, read_options
+from dea.remote.launch import launch
 
 TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STATE_FOLDER = ".dea-orchestration"
-"""The state folder's default place, in the account's home folder."""
-
-_GATE_OPTIONS = ("--key", "--home", "--state", "--allow", "--only")
-_REPEATABLE = ("--allow",)
-_MAX_LABEL_LENGTH = 128
+    from dea.remote.places import Place
 
 
 def main(checkout: str, argv: "list[str]") -> int:
@@ -40,229 +34,121 @@ def main(checkout: str, argv: "list[str]") -> int:
         argv: The dispatcher's own arguments: gate options from the forced command, or by hand the request's words.
     """
     try:
-        # Not HOME: in gate mode the environment is not trusted.
         account = pwd.getpwuid(os.getuid())
-        if argv[:1] and argv[0] in _GATE_OPTIONS:
-            key, home, state = _gate_options(argv, account.pw_dir)
-            return _Dispatch(Site(checkout, account, home, state), key, _client_address()).handle_sent()
+        if argv[:1] and argv[0] in OPTIONS:
+            site, key = read_options(argv, checkout, account)
+            raw = os.environb.get(b"SSH_ORIGINAL_COMMAND", b"")
+            exchange = Exchange(site, key, _client_address(), raw)
+            # A key with `--only` always asks for the same.
+            return _handle(exchange, lambda: parse_request(raw) if key.only is None else Request(key.only))
+        # Not HOME: the state is the account's, whoever became it.
         site = Site(checkout, account, account.pw_dir, os.path.join(account.pw_dir, STATE_FOLDER))
-        return _Dispatch(site, Key(), None).handle(lambda: request_of(argv), b"")
+        return _handle(Exchange(site, Key(), None), lambda: request_of(argv))
     except Refusal as refusal:
-        return _complain(refusal)
+        return complain(refusal)
     except Exception as error:  # noqa: BLE001 - the last resort: a clear line and 125, never a traceback to a client
-        return _complain(_failure(error))
+        return complain(failure(error))
 
 
-class _Dispatch:
-    """One request from its arrival to its end.
+def _handle(exchange: Exchange, read: "Callable[[], Request]") -> int:
+    """Decide on a request, record that, and act on it."""
+    try:
+        request = exchange.request = read()
+        _take_token(exchange)
+        if request.question is not None:
+            return _answer(exchange, request)
+        if request.run_id is not None:
+            from dea.remote.runs.requests import handle
 
-    Args:
-        site: Where the dispatcher is.
-        key: What the request's key may do.
-        client: The client's address for the audit log, or None by hand, where nothing is recorded.
-    """
+            return handle(exchange, request)
+        plan = decide(exchange.site, exchange.key, request)
+        place = None
+        if plan.max_parallel is not None and not exchange.is_by_hand:
+            from dea.remote.places import place_for
 
-    def __init__(self, site: Site, key: Key, client: "str | None") -> None:
-        self._site = site
-        self._key = key
-        self._audit = None if client is None else Audit(site.state, key.label or "", client)
-        self._begin = time.monotonic()
-        self._received = timestamp(time.time())
+            place = place_for(exchange.site, request.name, plan.max_parallel)
+    except Refusal as refusal:
+        return exchange.refuse(refusal)
+    except Exception as error:  # noqa: BLE001 - as in main, and recorded
+        return exchange.refuse(failure(error))
+    say(*(f"warning: {warning}" for warning in plan.warnings))
+    try:
+        return _run(exchange, request, plan, place)
+    finally:
+        if place is not None:
+            place.give_back()
 
-    def handle_sent(self) -> int:
-        """Handle what the client sent with its key; a key with `--only` always asks for the same."""
-        raw = os.environb.get(b"SSH_ORIGINAL_COMMAND", b"")
-        only = self._key.only
-        return self.handle(lambda: parse_request(raw) if only is None else Request(only), raw)
 
-    def handle(self, read: "Callable[[], Request]", raw: bytes) -> int:
-        """Decide on a request, record that, and act on it.
-
-        Args:
-            read: Makes the request, or raises a `Refusal`.
-            raw: The request's text, for the record.
-        """
-        request = None
-        try:
-            request = read()
-            if request.question is not None:
-                return self._answer(request, raw)
-            plan = decide(self._site, self._key, request)
-            place = self._take_place(request, plan)
-        except Refusal as refusal:
-            return self._refuse(refusal, raw, request)
-        except Exception as error:  # noqa: BLE001 - as in main, and recorded
-            return self._refuse(_failure(error), raw, request)
-        _say(*(f"warning: {warning}" for warning in plan.warnings))
-        try:
-            return self._run(request, plan, raw)
-        finally:
-            if place is not None:
-                os.close(place)
-
-    def _run(self, request: Request, plan: Plan, raw: bytes) -> int:
-        about: "dict[str, object]" = {"run_id": request.run_id, "command": request.name}
-        try:
-            self._record(self._arrival(raw, request), ("started", {**about, "arguments": list(plan.arguments)}))
-        except Refusal as refusal:
-            return self._complain_with_receipt(refusal, request.run_id)
-        started = timestamp(time.time())
-        try:
-            ended = launch(plan.program, plan.arguments, plan.environment, timeout_s=plan.timeout_s, stdin=plan.stdin)
-        except OSError as error:
-            return self._refuse_started(_not_startable(request.name, error), about, request.run_id)
-        status = TIMED_OUT if ended.timed_out else ended.status
-        outcome = OUTCOME_TIMED_OUT if ended.timed_out else SIGNALED if ended.signaled else EXITED
-        if ended.timed_out:
-            _say(f"{request.name} was ended: it ran longer than {plan.timeout_s} s")
-        facts: "dict[str, object]" = {
-            **about,
-            "outcome": outcome,
-            "status": status,
-            "children": ended.children,
-            "duration_s": self._duration_s(),
-        }
-        try:
-            self._record(("ended", facts))
-        except Refusal as refusal:
-            # It has run: its own status is the truth, and the lack of a line is said beside it.
-            _complain(refusal)
-        self._hand_out_receipt(
-            request.run_id, outcome, status, started=started, ended=timestamp(time.time()), children=ended.children
+def _run(exchange: Exchange, request: Request, plan: Plan, place: "Place | None") -> int:
+    about: "dict[str, object]" = {"run_id": None, "command": request.name}
+    try:
+        exchange.record(("started", {**about, "arguments": list(plan.arguments)}))
+    except Refusal as refusal:
+        return complain(refusal)
+    try:
+        ended = launch(
+            plan.program,
+            plan.arguments,
+            plan.environment,
+            timeout_s=plan.timeout_s,
+            stdin=plan.stdin,
+            beat=None if place is None else place.beat,
+            beat_s=exchange.site.beat_s,
         )
-        return status
-
-    def _answer(self, request: Request, raw: bytes) -> int:
-        if self._audit is not None and request.question in BY_HAND_ONLY:
-            raise Refusal(REFUSED, f"{request.question} is answered to who is logged in, not to a key")
-        from dea.remote.answers import answer
-
-        status, text = answer(self._site, self._key, request)
-        facts: "dict[str, object]" = {
-            "question": request.question,
-            "command": request.name,
-            "status": status,
-            "duration_s": self._duration_s(),
-        }
-        self._record(self._arrival(raw, request), ("ended", facts))
-        _write(1, text.encode("utf-8", "backslashreplace"))
-        return status
-
-    def _refuse(self, refusal: Refusal, raw: bytes, request: "Request | None") -> int:
-        run_id = request.run_id if request is not None else refusal.run_id
-        facts: "dict[str, object]" = {
-            "run_id": run_id,
-            "status": refusal.status,
-            "problems": list(refusal.problems),
-            "duration_s": self._duration_s(),
-        }
-        try:
-            self._record(self._arrival(raw, request), ("refused", facts))
-        except Refusal as unrecorded:
-            refusal = Refusal(unrecorded.status, *refusal.problems, *unrecorded.problems)
-        return self._complain_with_receipt(refusal, run_id)
-
-    def _refuse_started(self, refusal: Refusal, about: "dict[str, object]", run_id: "str | None") -> int:
-        """Refuse what was recorded as started, and then could not be."""
-        self._record(("refused", {**about, "status": refusal.status, "problems": list(refusal.problems)}))
-        return self._complain_with_receipt(refusal, run_id)
-
-    def _complain_with_receipt(self, refusal: Refusal, run_id: "str | None") -> int:
-        status = _complain(refusal)
-        self._hand_out_receipt(run_id, OUTCOME_BUSY if status == BUSY else OUTCOME_REFUSED, status)
-        return status
-
-    def _take_place(self, request: Request, plan: Plan) -> "int | None":
-        if plan.max_parallel is None or self._audit is None:
-            return None
-        place = take_place(os.path.join(self._site.state, "places", request.name), plan.max_parallel)
-        if place is None:
-            raise Refusal(
-                BUSY,
-                f"{request.name} already runs {plan.max_parallel} times here, and no more at once: try again later",
-            )
-        return place
-
-    def _arrival(self, raw: bytes, request: "Request | None") -> "tuple[str, dict[str, object]]":
-        if self._audit is None:
-            return "received", {}
-        run_id = request.run_id if request is not None else None
-        text = recordable(self._site, raw, None if self._key.only is not None else request)
-        return "received", {"run_id": run_id, "request": text, "size_bytes": len(raw)}
-
-    def _record(self, *events: "tuple[str, dict[str, object]]") -> None:
-        if self._audit is None:
-            return
-        try:
-            self._audit.record(*events)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise Refusal(
-                REFUSED,
-                f"the audit log cannot be written ({reason}): what cannot be recorded does not run; tell the operator",
-            ) from error
-
-    def _duration_s(self) -> float:
-        return round(time.monotonic() - self._begin, 4)
-
-    def _hand_out_receipt(
-        self,
-        run_id: "str | None",
-        outcome: str,
-        status: int,
-        *,
-        started: "str | None" = None,
-        ended: "str | None" = None,
-        children: "int | None" = None,
-    ) -> None:
-        if run_id is None:
-            return
-        head = self._audit.head if self._audit is not None else None
-        receipt = Receipt(
-            run_id, outcome, status, received=self._received, started=started, ended=ended, children=children,
-            version=__version__, audit=head,
-        )  # fmt: skip
-        _write(2, receipt.encode())
+    except OSError as error:
+        return exchange.refuse(not_startable(request.name, error), command=request.name)
+    status = TIMED_OUT if ended.timed_out else ended.status
+    outcome = OUTCOME_TIMED_OUT if ended.timed_out else SIGNALED if ended.signaled else EXITED
+    if ended.timed_out:
+        say(f"{request.name} was ended: it ran longer than {plan.timeout_s} s")
+    facts: "dict[str, object]" = {
+        **about,
+        "outcome": outcome,
+        "status": status,
+        "children": ended.children,
+        "duration_s": exchange.duration_s(),
+    }
+    try:
+        exchange.record(("ended", facts))
+    except Refusal as refusal:
+        # It has run: its own status is the truth, and the lack of a line is said beside it.
+        complain(refusal)
+    return status
 
 
-def _gate_options(argv: "list[str]", home: str) -> "tuple[Key, str, str]":
-    """Read what the forced command's own argv says: the key, the home folder and the state folder.
+def _answer(exchange: Exchange, request: Request) -> int:
+    if not exchange.is_by_hand and request.question in BY_HAND_ONLY:
+        raise Refusal(REFUSED, f"{request.question} is answered to who is logged in, not to a key")
+    from dea.remote.answers import answer
 
-    It is trusted, because only the account itself can write `authorized_keys`; a mistake in it refuses everything.
-
-    Raises:
-        Refusal: If a word is unknown, an option lacks its value or is repeated, or `--key` is missing.
-    """
-    values: "dict[str, list[str]]" = {}
-    option = ""
-    for word in argv:
-        if word.startswith("--"):
-            option = word
-            if option not in _GATE_OPTIONS or (option in values and option not in _REPEATABLE):
-                raise _misconfigured(f"has an unknown or repeated option {shown(option)}")
-            values.setdefault(option, [])
-        elif not word or (values[option] and option not in _REPEATABLE):
-            raise _misconfigured(f"has a stray word {shown(word)}")
-        else:
-            values[option].append(word)
-    for option, given in values.items():
-        if not given:
-            raise _misconfigured(f"has no value for {option}")
-    label = "".join(values.get("--key", []))
-    only = "".join(values["--only"]) if "--only" in values else None
-    if not label or len(label) > _MAX_LABEL_LENGTH:
-        raise _misconfigured("has no --key LABEL, or too long a one")
-    if only is not None and not is_name(only):
-        raise _misconfigured(f"has --only {shown(only)}, which is no name of a command")
-    home = "".join(values.get("--home", [home]))
-    state = "".join(values.get("--state", [os.path.join(home, STATE_FOLDER)]))
-    if not os.path.isabs(home) or not os.path.isabs(state):
-        raise _misconfigured("has a --home or --state that is no absolute path")
-    return Key(label, tuple(values.get("--allow", ())), only), home, state
+    status, text = answer(exchange.site, exchange.key, request)
+    facts: "dict[str, object]" = {
+        "question": request.question,
+        "command": request.name,
+        "status": status,
+        "duration_s": exchange.duration_s(),
+    }
+    exchange.record(("ended", facts))
+    write(1, text.encode("utf-8", "backslashreplace"))
+    return status
 
 
-def _misconfigured(problem: str) -> Refusal:
-    return Refusal(REFUSED, f"the forced command in authorized_keys {problem}: tell the operator")
+def _take_token(exchange: Exchange) -> None:
+    """Refuse a request for now if there were too many of late, of all keys together."""
+    if exchange.is_by_hand:
+        return
+    try:
+        true_of_site = load_site(exchange.site.checkout)
+    except Unapproved:
+        true_of_site = {}  # nothing will run; that is said by who decides on it
+    burst, per_second = true_of_site.get("request_burst", BURST), true_of_site.get("requests_per_second", PER_SECOND)
+    wait_s = take_token(exchange.site.state, burst, per_second)
+    if wait_s is not None:
+        raise Refusal(
+            BUSY,
+            f"the account's requests come too fast, more than {per_second:g} each second: try again in {wait_s:g} s",
+            retry_after_s=wait_s,
+        )
 
 
 def _client_address() -> str:
@@ -271,34 +157,3 @@ def _client_address() -> str:
     return (
         address if len(address) <= 64 and address.replace(".", "").replace(":", "").replace("%", "").isalnum() else ""
     )
-
-
-def _not_startable(name: str, error: OSError) -> Refusal:
-    return Refusal(
-        REFUSED,
-        f"{name} cannot be started ({error.strerror}): check the first line of its `run` and the interpreter there",
-    )
-
-
-def _failure(error: Exception) -> Refusal:
-    return Refusal(FAILED, f"the dispatcher itself failed: {type(error).__name__}: {shown(str(error), 300)}")
-
-
-def _complain(refusal: Refusal) -> int:
-    """Say on stderr what is wrong; nothing ever goes to stdout, where it could pass for a command's output."""
-    _say(*refusal.problems)
-    return refusal.status
-
-
-def _say(*sentences: str) -> None:
-    for sentence in sentences:
-        _write(2, f"dea-remote: {sentence}\n".encode("utf-8", "backslashreplace"))
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    """Write to stdout or stderr; if nobody reads there any more, that must not keep the rest from being done."""
-    try:
-        while data:
-            data = data[os.write(descriptor, data) :]
-    except OSError:
-        pass

@@ -1,13 +1,13 @@
 """Starts one command without a shell, in surroundings made from nothing, and waits for its end or ends it."""
 
 import _signal  # the C half of `signal`: the enums of the Python half cost five milliseconds
-import fcntl
 import os
 import time
 
 TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
 if TYPE_CHECKING:
     import pwd
+    from collections.abc import Callable
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 """Where a command finds programs, unless the site says otherwise."""
@@ -17,10 +17,10 @@ UMASK = 0o027
 GRACE_S = 10.0
 """How long a command that outlived its timeout has between TERM and KILL."""
 
-_FORWARDED = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
+FORWARDED = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
 # Python ignores SIGPIPE and SIGXFSZ and a child would inherit that; KILL and STOP cannot be set. Real-time signals are
 # left alone: two of them belong to the C library.
-_RESET = sorted(set(range(1, 32)) - {_signal.SIGKILL, _signal.SIGSTOP})
+RESET = sorted(set(range(1, 32)) - {_signal.SIGKILL, _signal.SIGSTOP})
 
 
 class Ended:
@@ -30,15 +30,17 @@ class Ended:
         status: Its exit status, 128+n when signal n killed it.
         signaled: Whether a signal killed it.
         timed_out: Whether it was ended because it outlived its timeout.
+        cancelled: Whether it was ended because somebody asked for it.
         children: How many processes of its group are still running.
     """
 
-    __slots__ = ("children", "signaled", "status", "timed_out")
+    __slots__ = ("cancelled", "children", "signaled", "status", "timed_out")
 
-    def __init__(self, status: int, *, signaled: bool, timed_out: bool, children: int) -> None:
+    def __init__(self, status: int, *, signaled: bool, timed_out: bool, children: int, cancelled: bool = False) -> None:
         self.status = status
         self.signaled = signaled
         self.timed_out = timed_out
+        self.cancelled = cancelled
         self.children = children
 
 
@@ -87,31 +89,6 @@ def close_descriptors() -> None:
                 pass  # the one that listed the folder
 
 
-def take_place(folder: str, places: int) -> "int | None":
-    """Take one of a number of places, so that no more runs than that go on at once on this login node.
-
-    A place is held by a lock on an open file, so it is free again whatever becomes of its holder.
-
-    Returns:
-        The descriptor that holds the place while it is open, or None if all are taken.
-
-    Raises:
-        OSError: If the folder cannot be made or written.
-    """
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    for number in range(places):
-        descriptor = os.open(
-            os.path.join(folder, str(number)), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-        else:
-            return descriptor
-    return None
-
-
 def launch(
     program: str,
     arguments: "tuple[str, ...]",
@@ -119,12 +96,14 @@ def launch(
     *,
     timeout_s: "float | None" = None,
     stdin: bool = False,
+    beat: "Callable[[], None] | None" = None,
+    beat_s: float = 1.0,
 ) -> Ended:
     """Run a program in its own folder and process group, and wait for its end.
 
     stdout and stderr are handed on as they are, so output passes as it comes and at no cost. stdin is `/dev/null` unless
     asked for. Only the command itself is waited for: children that it leaves behind on purpose live on, except after a
-    timeout, which ends its whole process group: TERM, then KILL after `GRACE_S`.
+    timeout, which ends its whole process group: TERM, then KILL after `GRACE_S`. `beat` is called every `beat_s` seconds.
 
     Note:
         Changes this process's folder, umask and signal handlers. Blocks until the end.
@@ -141,21 +120,28 @@ def launch(
     def forward(signum: int, _frame: object) -> None:
         # Its own group does not get the terminal's Ctrl-C.
         if group:
-            _signal_group(group, signum)
+            signal_group(group, signum)
         else:
             early.append(signum)
 
-    def expire(_signum: int, _frame: object) -> None:
+    def tick(_signum: int, _frame: object) -> None:
         nonlocal deadline
-        if deadline is None:
-            deadline = time.monotonic() + GRACE_S
-            _signal_group(group, _signal.SIGTERM)
-            _signal_group(group, _signal.SIGCONT)  # a stopped process could not even receive it
-            _signal.setitimer(_signal.ITIMER_REAL, GRACE_S)
-        else:
-            _signal_group(group, _signal.SIGKILL)
+        now = time.monotonic()
+        if deadline is not None and now >= deadline:
+            signal_group(group, _signal.SIGKILL)
+        elif deadline is None and limit is not None and now >= limit:
+            deadline = now + GRACE_S
+            end_group(group)
+        if beat is not None:
+            beat()
+        set_timer()
 
-    for signum in _FORWARDED:
+    def set_timer() -> None:
+        now = time.monotonic()
+        waits = [due - now for due in (deadline, limit) if due is not None and due > now]
+        _signal.setitimer(_signal.ITIMER_REAL, min([*waits, beat_s if beat is not None else 1.0]))
+
+    for signum in FORWARDED:
         _signal.signal(signum, forward)
     pid = group = os.posix_spawn(
         program,
@@ -164,29 +150,30 @@ def launch(
         file_actions=() if stdin else [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
         setpgroup=0,
         setsigmask=[],
-        setsigdef=_RESET,
+        setsigdef=RESET,
     )
     for signum in early:
-        _signal_group(group, signum)
-    if timeout_s is not None:
-        _signal.signal(_signal.SIGALRM, expire)
-        _signal.setitimer(_signal.ITIMER_REAL, timeout_s)
+        signal_group(group, signum)
+    limit = None if timeout_s is None else time.monotonic() + timeout_s
+    if limit is not None or beat is not None:
+        _signal.signal(_signal.SIGALRM, tick)
+        set_timer()
     # WNOWAIT: while the ended child is not taken away, its number is nobody else's, and a late signal is harmless.
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     _signal.setitimer(_signal.ITIMER_REAL, 0)
     _, status = os.waitpid(pid, 0)
     if deadline is not None:
-        _end_group(group, deadline)
+        _await_group(group, deadline)
     signaled = os.WIFSIGNALED(status)
     return Ended(
         128 + os.WTERMSIG(status) if signaled else os.WEXITSTATUS(status),
         signaled=signaled,
         timed_out=deadline is not None,
-        children=_count_group(group),
+        children=count_group(group),
     )
 
 
-def _signal_group(group: int, signum: int) -> bool:
+def signal_group(group: int, signum: int) -> bool:
     """Send a signal to a process group; return whether there is one."""
     try:
         os.killpg(group, signum)
@@ -197,18 +184,24 @@ def _signal_group(group: int, signum: int) -> bool:
     return True
 
 
-def _end_group(group: int, deadline: float) -> None:
+def end_group(group: int) -> None:
+    """Ask a process group to end."""
+    signal_group(group, _signal.SIGTERM)
+    signal_group(group, _signal.SIGCONT)  # a stopped process could not even receive it
+
+
+def _await_group(group: int, deadline: float) -> None:
     """Wait until a group that was sent TERM is gone; kill what is left of it at the deadline (monotonic seconds)."""
-    while _count_group(group):
+    while count_group(group):
         if time.monotonic() >= deadline:
-            _signal_group(group, _signal.SIGKILL)
+            signal_group(group, _signal.SIGKILL)
             return
         time.sleep(0.05)
 
 
-def _count_group(group: int) -> int:
+def count_group(group: int) -> int:
     """Count the processes of a group. It is nearly always empty, so all processes are looked at only if it is not."""
-    if not _signal_group(group, 0):
+    if not signal_group(group, 0):
         return 0
     count = 0
     for entry in os.listdir("/proc"):

@@ -1,16 +1,21 @@
 """A checkout of its own behind a forced command. It needs nothing but the standard library, so it writes approvals itself."""
 
+import collections
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from dea.remote.contract import take_receipt
+
 ROOT = Path(__file__).parents[2]
+Answer = collections.namedtuple("Answer", "stdout stderr receipt status")
 ECHO = """#!/bin/sh
 printf '%s|' "$@"
 """
@@ -92,9 +97,20 @@ class Gate:
         settings = {"capture_output": True, "text": True, "timeout": 30, **settings}
         return subprocess.run([*self.program, *arguments], check=False, **settings)
 
-    def popen(self, request, **settings):
-        """Start the dispatcher for a request and do not wait for its end."""
-        return subprocess.Popen([*self.program, *self.options], env=self.environment(request), **settings)
+    def popen(self, request, *options, **settings):
+        """Start the dispatcher for a request and do not wait for its end; with more options of the forced command."""
+        return subprocess.Popen([*self.program, *self.options, *options], env=self.environment(request), **settings)
+
+    def ask(self, request, *options, **settings):
+        """Send a request about a run; return stdout, stderr without the receipt, the receipt, and the exit status."""
+        done = self(request, *self.options, *options, text=False, **settings)
+        word = next(word for word in ("--run-id", "--result", "--cancel") if word in request)
+        stderr, receipt = take_receipt(done.stderr, request.split(word)[1].split()[0].lstrip("="))
+        return Answer(done.stdout, stderr, receipt, done.returncode)
+
+    def run_folder(self, run_id):
+        """Return the folder of one of the key's runs."""
+        return self.state / "runs" / "key-test" / run_id
 
     def logs(self):
         """Return the audit log's files."""
@@ -110,3 +126,19 @@ def gate(tmp_path):
     former = os.umask(0o022)  # what others can write is refused, which many a developer's umask would make of it
     yield Gate(tmp_path)
     os.umask(former)
+
+
+@pytest.fixture
+def until():
+    """Wait until something is true, up to a deadline; return what it was."""
+
+    def wait(condition, within_s=20):
+        deadline = time.monotonic() + within_s
+        while True:
+            value = condition()
+            if value:
+                return value
+            assert time.monotonic() < deadline, "it never became true"
+            time.sleep(0.01)
+
+    return wait

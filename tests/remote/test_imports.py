@@ -2,6 +2,8 @@
 
 import subprocess
 
+import pytest
+
 TOO_DEAR = {
     "argparse",
     "ctypes",
@@ -24,7 +26,42 @@ TOO_DEAR = {
 }
 
 
-def test_a_plain_dispatch_imports_nothing_dear(gate):
+PLAIN = {
+    "dea.remote",
+    "dea.remote.approval",
+    "dea.remote.audit",
+    "dea.remote.bucket",
+    "dea.remote.contract",
+    "dea.remote.contract.receipt",
+    "dea.remote.contract.request",
+    "dea.remote.contract.schema",
+    "dea.remote.contract.status",
+    "dea.remote.contract.words",
+    "dea.remote.decision",
+    "dea.remote.digest",
+    "dea.remote.dispatcher",
+    "dea.remote.exchange",
+    "dea.remote.gate",
+    "dea.remote.launch",
+    "dea.remote.plain_json",
+}
+DURABLE = {
+    "dea.remote.fault",
+    "dea.remote.places",
+    "dea.remote.runs",
+    "dea.remote.runs.capture",
+    "dea.remote.runs.follow",
+    "dea.remote.runs.requests",
+    "dea.remote.runs.store",
+    "dea.remote.runs.supervisor",
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "own"),
+    [("", PLAIN | {"dea.remote.places"}), ("--run-id run-0001 ", PLAIN | DURABLE)],
+)
+def test_a_dispatch_imports_nothing_dear_and_a_plain_one_nothing_of_durable_runs(gate, options, own):
     rules = [
         {"name": "age", "type": "integer", "minimum": 1},
         {"name": "text", "type": "string", "pattern": "[a-z]+", "automaton": [[0, ["az", 1]], [1, ["az", 1]]]},
@@ -33,27 +70,12 @@ def test_a_plain_dispatch_imports_nothing_dear(gate):
     python, *rest = gate.program
     done = subprocess.run(
         [python, "-X", "importtime", *rest, *gate.options],
-        env=gate.environment("--run-id run-0001 clean --age 5 --text abc"),
+        env=gate.environment(f"{options}clean --age 5 --text abc"),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
-    assert "dea.remote.dispatcher" in imported
     assert imported & TOO_DEAR == set()
-    assert {name for name in imported if name.startswith("dea.")} == {
-        "dea.remote",
-        "dea.remote.approval",
-        "dea.remote.audit",
-        "dea.remote.contract",
-        "dea.remote.contract.receipt",
-        "dea.remote.contract.request",
-        "dea.remote.contract.schema",
-        "dea.remote.contract.status",
-        "dea.remote.contract.words",
-        "dea.remote.decision",
-        "dea.remote.digest",
-        "dea.remote.dispatcher",
-        "dea.remote.launch",
-    }
+    assert {name for name in imported if name.startswith("dea.")} == own

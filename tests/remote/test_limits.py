@@ -88,10 +88,19 @@ def test_stdin_is_the_clients_only_if_that_was_approved(gate, stdin, output):
     assert gate("reads", input="sent\n").stdout == output
 
 
-def test_no_more_run_at_once_than_allowed_and_a_place_is_free_again_after_a_kill(gate):
+@pytest.mark.parametrize("nodes", [("a", "a"), ("a", "b")])
+def test_no_more_run_at_once_than_allowed_and_a_place_is_free_again_after_a_kill(gate, until, nodes):
     gate.add("waits", "#!/bin/sh\necho $$\nexec sleep 600\n", max_parallel=2)
-    running = [gate.popen("waits", stdout=subprocess.PIPE) for _ in range(2)]
+    gate.options += ("--lost-after", "1")
+    running = [gate.popen("waits", "--node", node, stdout=subprocess.PIPE) for node in nodes]
     commands = []
+
+    def start_another():
+        process = gate.popen("waits", "--node", nodes[0], stdout=subprocess.PIPE)
+        running.append(process)
+        commands.extend(int(line) for line in [process.stdout.readline()] if line)
+        return len(commands) == 3
+
     try:
         commands += [int(process.stdout.readline()) for process in running]
         busy = gate("waits")
@@ -99,8 +108,7 @@ def test_no_more_run_at_once_than_allowed_and_a_place_is_free_again_after_a_kill
         assert "try again later" in busy.stderr
         running[0].kill()
         running[0].wait()
-        running.append(gate.popen("waits", stdout=subprocess.PIPE))
-        commands.append(int(running[-1].stdout.readline()))
+        until(start_another)
     finally:
         for pid in commands:
             os.kill(pid, signal.SIGKILL)

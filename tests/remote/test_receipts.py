@@ -33,8 +33,9 @@ def test_a_run_that_ended(gate, script, document, outcome, status):
     assert (receipt.outcome, receipt.status) == (outcome, status)
     assert receipt.received <= receipt.started <= receipt.ended
     assert receipt.children == 0
-    # stdout and stderr went straight to the client: nobody counted them.
-    assert (receipt.stdout_bytes, receipt.stderr_bytes) == (None, None)
+    assert (receipt.stdout_bytes, receipt.stdout_stored) == (0, 0)
+    assert receipt.stderr_bytes == receipt.stderr_stored == len(rest)
+    assert (receipt.attempt, receipt.attempts, receipt.replayed, receipt.retry_after_s) == (1, 1, False, None)
 
 
 @pytest.mark.parametrize(
@@ -89,11 +90,14 @@ def test_a_run_id_can_begin_with_a_hyphen(gate):
     assert gate("--run-id=--------a echo_args a").stdout == "a|"
 
 
-def test_a_client_that_is_gone_does_not_keep_the_end_from_being_recorded(gate):
+@pytest.mark.parametrize("options", ["", "--run-id run-0001 "])
+def test_a_client_that_is_gone_does_not_keep_the_end_from_being_recorded(gate, until, options):
     gate.add("loud", "#!/bin/sh\ncat /dev/zero | head -c 1000000; exit 3\n")
     read, write = os.pipe()
     os.close(read)
-    process = gate.popen("--run-id run-0001 loud", stdout=write, stderr=write)
+    process = gate.popen(f"{options}loud", stdout=write, stderr=write)
     os.close(write)
-    assert process.wait(20) == 3
+    process.wait(20)
+    until(lambda: len(gate.audit()) == 3)
+    assert gate.audit()[-1]["status"] == 3
     assert [line["event"] for line in gate.audit()] == ["received", "started", "ended"]

@@ -161,9 +161,9 @@ def _parsed(record: bytes) -> "Receipt | None":
     return Receipt(**fields)
 
 
-def _json(value: "str | float | None") -> str:
+def _json(value: "str | bool | float | None") -> str:
     if value is None:
         return "null"
-    if value is True or value is False:
+    if isinstance(value, bool):
         return "true" if value else "false"
     return _quoted(value) if isinstance(value, str) else repr(value)

@@ -54,13 +54,17 @@ class Refusal(Exception):
         status: The exit status that says why, one of `dea.remote.contract.status`.
         problems: What is wrong with the request and what to do, one sentence each; all of it at once.
         run_id: The request's run id, where it is known, so that a refusal has its receipt too.
+        retry_after_s: With `BUSY`: after how many seconds to try again, where that is known.
     """
 
-    def __init__(self, status: int, *problems: str, run_id: "str | None" = None) -> None:
+    def __init__(
+        self, status: int, *problems: str, run_id: "str | None" = None, retry_after_s: "float | None" = None
+    ) -> None:
         super().__init__(status, *problems)
         self.status = status
         self.problems = problems
         self.run_id = run_id
+        self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
         return "; ".join(self.problems)
