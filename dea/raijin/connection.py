@@ -139,7 +139,9 @@ def _named(
         return HostKeyMismatch(
             f"{host}:{port} has no host key of the pinned types ({kinds}), or no algorithm in common: {error}", *where
         )
-    if isinstance(error, paramiko.AuthenticationException) and "timeout" not in str(error).lower():
+    # paramiko has the same class for a key that is refused, no answer in time, and a connection that broke meanwhile.
+    refused = isinstance(error, paramiko.AuthenticationException) and "saw EOF" not in str(error)
+    if refused and "timeout" not in str(error).lower():
         return AuthenticationFailed(
             f"{host}:{port} did not accept user {credentials.user!r} with the key {credentials.private_key.fingerprint}: check the user, "
             "and that authorized_keys there has this key",

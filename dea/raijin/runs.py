@@ -262,7 +262,9 @@ class _Asker:
 
     def _raise_timeout(self) -> NoReturn:
         if self._may_run:
-            raise self._error(_Unknown(CommandTimeout, "it had not ended when the time for it was over, and it goes on"))
+            raise self._error(
+                _Unknown(CommandTimeout, "it had not ended when the time for it was over, and it goes on")
+            )
         if self._trouble is not None:
             self._give_up()
         raise CommandTimeout(

@@ -190,8 +190,8 @@ class _Link:
         try:
             while data := source.recv(_CHUNK_BYTES):
                 for part in self._with_faults(way, data):
+                    self.carried[way] += len(part)  # first: who has seen a byte may rely on its being counted
                     sink.sendall(part)
-                    self.carried[way] += len(part)
                 if self._stalled:
                     self.over.wait()
                 if self.over.is_set():
