@@ -37,6 +37,8 @@ _FINAL = (
 _INVALID_ANSWERS = 4
 """So many answers in a row that are none of the dispatcher's: something stands in its place, and trying on only delays that."""
 
+_KILLED = 128  # and the signal's number
+
 _politeness = TokenBucket(rate_per_s=10.0, burst=40)
 """For all retries of this process together: what many calls at once may ask of a login node that is in trouble."""
 
@@ -165,12 +167,16 @@ class _Asker:
 
         An answer without a receipt of this run is none: an exit status alone is never believed.
         """
-        asking, output = self._asking, self._output
-        status = self._line.exchange(asking.request(*output.offsets), output, self._deadline)
+        asking, output, before = self._asking, self._output, self._output.offsets
+        status = self._line.exchange(asking.request(*before), output, self._deadline)
         said, receipt = take_receipt(output.held, asking.run_id)
+        if receipt is None and status > _KILLED:  # as a shell reports a dispatcher that was killed
+            raise Interrupted(f"the dispatcher ended with status {status}")
         if receipt is None:
+            # What came was not the run's, then, and cannot be taken back: what came next would be added to it.
             return self._ask_again_unless_invalid(
-                f"it ended with status {status} and without a receipt: is the forced command in authorized_keys right?"
+                f"it ended with status {status} and without a receipt: is the forced command in authorized_keys right?",
+                hopeless=output.offsets != before,
             )
         if receipt.outcome == "busy":
             self._trouble = LoginNodeBusy(
@@ -234,12 +240,12 @@ class _Asker:
         receipt = take_receipt(found.held, self._asking.run_id)[1]
         return receipt is not None and receipt.outcome == "refused" and receipt.status == NOT_FOUND
 
-    def _ask_again_unless_invalid(self, problem: str) -> Receipt | None:
+    def _ask_again_unless_invalid(self, problem: str, *, hopeless: bool = False) -> Receipt | None:
         """Have it asked again after an answer that is not the dispatcher's, unless that was so too often in a row."""
         self._may_run = True
         self._invalid += 1
         self._trouble = _Unknown(InvalidAnswer, f"the login node's answer is not the dispatcher's: {problem}")
-        if self._invalid >= _INVALID_ANSWERS:
+        if hopeless or self._invalid >= _INVALID_ANSWERS:
             self._give_up()
         return None
 
