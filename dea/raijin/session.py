@@ -31,7 +31,6 @@ from dea.raijin.runs import Asking, Line, ask, ask_question
 from dea.raijin.schemas import Schema
 from dea.raijin.streams import OnOutput, Output
 from dea.remote.contract import USAGE, Receipt, Refusal, join, parse_request
-from dea.remote.contract.request import MAX_OFFSET_BYTES
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 DEFAULT_MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 
 _LOGGED_CHARACTERS = 8192
+_BEYOND_BYTES = 2**62  # no output is that long: an answer from there on has none of it
 
 
 class RunIds(Protocol):
@@ -350,7 +350,7 @@ class RaijinSession:
         check_run_id(run_id)
         deadline = self._deadline(timeout)
         # Where it stands, and none of its output.
-        look = f"--result {run_id} --from-stdout {MAX_OFFSET_BYTES} --from-stderr {MAX_OFFSET_BYTES} --detach"
+        look = f"--result {run_id} --from-stdout {_BEYOND_BYTES} --from-stderr {_BEYOND_BYTES} --detach"
         stands = self._ask_for(_about(run_id, look), Output(), deadline)
         new = attempt_id(run_id, stands.attempt, stands.attempts + 1)
         asking = Asking(new, lambda *_: f"--run-id {new} --rerun {run_id}", f"--rerun {run_id}", repeats=False)
