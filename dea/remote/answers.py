@@ -1,4 +1,4 @@
-"""Answers questions instead of running something: `--list`, `--describe`, `--explain`, `--version`, `--audit-verify`.
+"""Answers questions instead of running something: `--list`, `--describe`, `--explain`, `--history` and the like.
 
 Each answer is text for a person or, with `--json`, one JSON object. It is imported only when something is asked, so it may
 import what a plain dispatch must not.
@@ -42,6 +42,14 @@ def answer(site: Site, key: Key, request: Request) -> "tuple[int, str]":
         found = {"version": __version__, "python": platform.python_version(), "approval_format": approval.FORMAT,
                  "receipt_format": contract.receipt.FORMAT}  # fmt: skip
         lines = [f"dea-remote {__version__}, Python {found['python']}"]
+    elif request.question == "--history":
+        from dea.remote.runs.history import history
+
+        found, lines = history(site, key, request.since)
+    elif request.question == "--prune":
+        from dea.remote.runs.prune import report as report_pruned
+
+        found, lines = report_pruned(site.state, request.arguments)
     else:
         from dea.remote.audit_check import report
 
@@ -89,6 +97,7 @@ def _describe(site: Site, key: Key, name: str) -> "tuple[dict[str, object], list
         "schema": approved["schema"],
         "timeout": approved.get("timeout"),
         "max_parallel": approved.get("max_parallel"),
+        "max_output_bytes": approved.get("max_output_bytes"),
         "stdin": approved.get("stdin", False),
         "environment": approved.get("environment", {}),
     }

@@ -70,12 +70,14 @@ class Plan:
         max_parallel: How many of it may run at once, or None.
         max_output_bytes: How much of its output is kept, stdout and stderr together.
         recorded: Its arguments as they were sent, secrets hidden.
+        stored_days: How long output is kept, or None for the default.
+        stored_bytes: How much output of all runs is kept, or None for the default.
         warnings: What by hand is only said, and would refuse a key.
     """
 
     __slots__ = (
         "arguments", "environment", "max_output_bytes", "max_parallel", "program", "recorded", "secrets", "stdin",
-        "timeout_s", "warnings",
+        "stored_bytes", "stored_days", "timeout_s", "warnings",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +96,8 @@ class Plan:
         self.secrets = tuple(bound.environment)
         self.timeout_s: "float | None" = _least("timeout", approved, true_of_site)
         self.max_output_bytes = int(_least("max_output_bytes", approved, true_of_site) or MAX_OUTPUT_BYTES)
+        self.stored_days: "float | None" = true_of_site.get("stored_days")
+        self.stored_bytes: "float | None" = true_of_site.get("stored_bytes")
         self.stdin: bool = approved.get("stdin", False)
         self.max_parallel: "int | None" = approved.get("max_parallel")
         self.warnings = warnings

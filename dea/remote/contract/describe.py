@@ -44,7 +44,9 @@ def describe(name: str, approved: "dict[str, Any]") -> "list[str]":
     timeout_s = approved.get("timeout")
     lines.append(f"  time: {f'ended after {timeout_s} s' if timeout_s else 'no limit of its own'}")
     if "max_parallel" in approved:
-        lines.append(f"  at once: at most {approved['max_parallel']} on a login node")
+        lines.append(f"  at once: at most {approved['max_parallel']}, over all login nodes")
+    if "max_output_bytes" in approved:
+        lines.append(f"  output: of a durable run, the first {approved['max_output_bytes']} bytes are kept")
     lines.append(f"  stdin: {'what the client sends, unchecked' if approved.get('stdin') else 'empty'}")
     lines += [f"  environment: {variable}={value}" for variable, value in approved.get("environment", {}).items()]
     return lines

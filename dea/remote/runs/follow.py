@@ -48,6 +48,16 @@ class Standing:
         self.started = started
         self.silent_s = silent_s
 
+    def reported(self, lost_after_s: float) -> str:
+        """Return what is said of it: a claim that nobody has started is going to run, unless that is long overdue.
+
+        Args:
+            lost_after_s: How long "long" is.
+        """
+        if self.state != CLAIMED:
+            return self.state
+        return LOST if self.silent_s > lost_after_s else RUNNING
+
 
 class Output:
     """The two streams of a run's output, on their way to the client.
@@ -79,16 +89,17 @@ class Output:
             return False  # pruned
         moved = False
         try:
-            while True:
+            while self._sent[number] < os.fstat(descriptor).st_size:
                 data = os.pread(descriptor, _CHUNK_BYTES, self._sent[number])
                 if not data:
-                    return moved
+                    break  # an NFS client can know the length before the content
                 self._sent[number] += len(data)
                 moved = True
                 _write_all(number + 1, data)
                 fault.step("output-begun")
         finally:
             os.close(descriptor)
+        return moved
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

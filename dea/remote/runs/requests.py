@@ -16,7 +16,7 @@ from dea.remote.exchange import Exchange, failure, say
 from dea.remote.launch import GRACE_S
 from dea.remote.places import Place, place_for
 from dea.remote.runs.follow import CLAIMED, ClientGone, Output, Standing, Watch, follow, standing
-from dea.remote.runs.store import FORMAT, Run, Store, discard, hashes
+from dea.remote.runs.store import FORMAT, Run, Store, discard, folder_of, hashes
 from dea.remote.runs.supervisor import STATUS_CANCELLED, fork_supervisor
 
 _CANCEL_MARGIN_S = 3.0
@@ -54,7 +54,7 @@ class _Handler:
         self._site = exchange.site
         self._request = request
         self._run_id = str(request.run_id)
-        self._store = Store(exchange.site.state, exchange.key.label)
+        self._store = Store(exchange.site.state, folder_of(exchange.key.label))
         self._first: "Run | None" = None  # of which this is a further attempt
         self._replayed = True
         self._watch = Watch()
@@ -88,7 +88,9 @@ class _Handler:
             if found.state == CLAIMED:
                 self._end_before_start(run)
             found = self._await_end(run)
-        self._exchange.record(("cancelled", {"run_id": self._run_id, "outcome": found.state}))
+        self._exchange.record(
+            ("cancelled", {"run_id": self._run_id, "outcome": found.reported(self._site.lost_after_s)})
+        )
         self._hand_out_receipt(run, found)
         return 0
 
@@ -215,7 +217,6 @@ class _Handler:
                 may_start = False  # once is enough: a second try would fail as the first
                 self._take_over(run)
             elif found.silent_s > self._site.lost_after_s:
-                found.state = LOST
                 break
             else:
                 self._watch.wait(self._site.beat_s, moved=False)
@@ -235,7 +236,8 @@ class _Handler:
     def _hand_out_receipt(self, run: Run, found: Standing) -> None:
         outcome = found.outcome or {}
         stored = {name: run.stored_bytes(name) for name in ("stdout", "stderr")}
-        written = stored if found.state != LOST else {"stdout": None, "stderr": None}
+        state = found.reported(self._site.lost_after_s)
+        written = stored if state != LOST else {"stdout": None, "stderr": None}
         facts = {
             "started": found.started,
             "ended": outcome.get("ended"),
@@ -250,7 +252,6 @@ class _Handler:
         }
         if not self._replayed and outcome.get("audit") is not None:
             facts["audit"] = outcome["audit"]
-        state = RUNNING if found.state == CLAIMED else found.state
         self._exchange.hand_out_receipt(self._run_id, state, outcome.get("status"), **facts)
 
     def _record_replay(self, run: Run) -> None:

@@ -205,16 +205,25 @@ class Store:
 
     Args:
         state: The state folder.
-        label: The key's label, None by hand.
+        name: The name of the runs' folder there, as `folder_of` gives it.
     """
 
-    def __init__(self, state: str, label: "str | None") -> None:
+    def __init__(self, state: str, name: str) -> None:
         self._state = state
-        self.folder = os.path.join(state, "runs", folder_of(label))
+        self.folder = os.path.join(state, "runs", name)
 
     def find(self, run_id: str) -> "Run | None":
         """Return a run, or None if it was never claimed."""
         return load(os.path.join(self.folder, run_id))
+
+    def runs(self) -> "list[Run]":
+        """Return all runs, in no order."""
+        try:
+            entries = os.listdir(self.folder)
+        except FileNotFoundError:
+            return []
+        found = [load(os.path.join(self.folder, entry)) for entry in entries if not entry.startswith(".")]
+        return [run for run in found if run is not None]
 
     def find_surely(self, run_id: str) -> "Run | None":
         """Return a run as `find` does, even if another login node has claimed it within the last half minute."""
@@ -295,18 +304,23 @@ class Store:
         return number
 
     def now(self) -> float:
-        """Return the time by the file system's own clock: no two login nodes' clocks need agree.
+        """Return the time by the file system's own clock; see `now`."""
+        return now(self._state)
 
-        Raises:
-            OSError: If it cannot be written to.
-        """
-        path = os.path.join(self._state, "runs", "clock")
-        try:
-            os.utime(path)
-        except FileNotFoundError:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-            os.utime(path)
-        return _time_of(path)
+
+def now(state: str) -> float:
+    """Return the time by the file system's own clock: no two login nodes' clocks need agree.
+
+    Raises:
+        OSError: If it cannot be written to.
+    """
+    path = os.path.join(state, "runs", "clock")
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        os.utime(path)
+    return _time_of(path)
 
 
 def folder_of(label: "str | None") -> str:
@@ -320,6 +334,16 @@ def folder_of(label: "str | None") -> str:
     if label and _SAFE.issuperset(label):
         return f"key-{label}"
     return f"key.{sha256(label.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"
+
+
+def stores(state: str) -> "list[Store]":
+    """Return the runs of all keys that have any, and those by hand."""
+    folder = os.path.join(state, "runs")
+    try:
+        entries = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    return [Store(state, entry) for entry in entries if entry == BY_HAND or entry.startswith("key")]
 
 
 def load(folder: str) -> "Run | None":

@@ -207,3 +207,7 @@ class _Supervisor:
         # Not waited for by the client: should the power fail within these milliseconds, the run is lost, not run twice.
         self._run.force_to_disk(OUTCOME, STDOUT, STDERR)
         fault.step("outcome-durable")
+        from dea.remote.runs.prune import OUTPUT_BYTES, OUTPUT_DAYS, prune_now_and_then
+
+        days, max_bytes = self._plan.stored_days or OUTPUT_DAYS, self._plan.stored_bytes or float(OUTPUT_BYTES)
+        prune_now_and_then(self._exchange.site.state, days, max_bytes, out.stored_bytes + err.stored_bytes)

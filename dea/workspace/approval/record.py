@@ -224,4 +224,12 @@ def _plain_words(name: str, document: dict[str, Any]) -> list[str]:
     ]
     timeout_s = document.get("timeout")
     lines.append(f"  time: {f'no command may take more than {timeout_s} s' if timeout_s else 'no limit'}")
+    limits = {
+        "max_output_bytes": "of each durable run's output, so many bytes are kept at most",
+        "stored_days": "output is kept for so many days",
+        "stored_bytes": "of all output together, so many bytes are kept",
+        "request_burst": "so many requests may come at once",
+        "requests_per_second": "so many more may come each second",
+    }
+    lines += [f"  {key}: {document[key]} ({meaning})" for key, meaning in limits.items() if key in document]
     return lines + [f"  environment: {variable}={value}" for variable, value in document["environment"].items()]

@@ -20,8 +20,11 @@ from dea.remote.contract.words import controls_in
 from dea.workspace.approval.patterns import PatternError, compile_pattern
 from dea.workspace.errors import WorkspaceError
 
-COMMAND_KEYS = ("summary", "arguments", "timeout", "max_parallel", "environment", "stdin")
-SITE_KEYS = ("path", "environment", "timeout")
+COMMAND_KEYS = ("summary", "arguments", "timeout", "max_parallel", "max_output_bytes", "environment", "stdin")
+SITE_KEYS = (
+    "path", "environment", "timeout", "max_output_bytes", "stored_days", "stored_bytes", "request_burst",
+    "requests_per_second",
+)  # fmt: skip
 RULE_KEYS = (
     "type", "description", "positional", "required", "default", "repeat", "enum", "pattern", "minimum", "maximum",
     "maxLength", "under", "secret", "environment",
@@ -30,7 +33,15 @@ TYPES = ("string", "integer", "number", "boolean", "path")
 
 MAX_TIMEOUT_S = 7 * 24 * 3600
 MAX_PARALLEL = 1000
+MAX_OUTPUT_BYTES = 1 << 50
 
+_SITE_NUMBERS = {
+    "max_output_bytes": MAX_OUTPUT_BYTES,
+    "stored_days": 3650,
+    "stored_bytes": MAX_OUTPUT_BYTES,
+    "request_burst": 1_000_000,
+    "requests_per_second": 100_000,
+}
 _NUMERIC = ("integer", "number")
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*", re.ASCII)
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}", re.ASCII)
@@ -81,6 +92,10 @@ def compile_command(path: Path, site: dict[str, Any]) -> dict[str, Any]:
             problems.append(f"timeout: {timeout_s} s is more than this site allows, {site['timeout']} s (site.yaml)")
     if "max_parallel" in described:
         compiled["max_parallel"] = _whole_number("max_parallel", described["max_parallel"], MAX_PARALLEL, problems)
+    if "max_output_bytes" in described:
+        compiled["max_output_bytes"] = _whole_number(
+            "max_output_bytes", described["max_output_bytes"], MAX_OUTPUT_BYTES, problems
+        )
     stdin = described.get("stdin", False)
     if not isinstance(stdin, bool):
         problems.append("stdin is true or false")
@@ -117,6 +132,9 @@ def compile_site(path: Path) -> dict[str, Any]:
             )
     if "timeout" in described:
         compiled["timeout"] = _whole_number("timeout (seconds)", described["timeout"], MAX_TIMEOUT_S, problems)
+    for key, largest in _SITE_NUMBERS.items():
+        if key in described:
+            compiled[key] = _whole_number(key, described[key], largest, problems)
     compiled["environment"] = _environment(described.get("environment", {}), problems)
     if problems:
         raise Problems(path, problems)

@@ -1,0 +1,184 @@
+"""Killed or frozen at any step: never a second run, never an endless wait; then the result, or `lost`, said so."""
+
+import collections
+import os
+import random
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dea.remote import fault
+
+RUN = "--run-id run-0001 counted a"
+COUNTED = """#!/bin/sh
+echo x >> "$HOME/starts"
+echo "out $*"
+exit 3
+"""
+RESULT, LOST = "the result", "lost"
+AFTER = {
+    "place-taken": RESULT,
+    "claim-prepared": RESULT,
+    "received-recorded": RESULT,
+    "claim-renamed": RESULT,
+    "supervisor-forked": RESULT,
+    "output-begun": RESULT,
+    "output-sent": RESULT,
+    "supervisor-began": RESULT,
+    "start-prepared": RESULT,
+    "start-linked": LOST,
+    "start-durable": LOST,
+    "start-recorded": LOST,
+    "command-spawned": LOST,
+    "output-stored": LOST,
+    "command-ended": LOST,
+    "end-recorded": LOST,
+    "outcome-prepared": LOST,
+    "outcome-linked": RESULT,
+    "outcome-durable": RESULT,
+}
+"""What a retry gets after a kill at each step; the documentation has the same table."""
+
+
+@pytest.fixture
+def counted(gate):
+    gate.options += ("--lost-after", "1.5")
+    # A place to take, which whoever is killed leaves behind.
+    gate.add("counted", COUNTED, max_parallel=1)
+    return gate
+
+
+def starts(gate):
+    path = gate.home / "starts"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def retry(gate, until, *options):
+    """Ask again as a client does: later, while the login node is busy."""
+
+    def answer():
+        answer = gate.ask(RUN, *options)
+        return answer if answer.status != 75 else None
+
+    return until(answer)
+
+
+def meaning(answer):
+    """Return what an answer says; nothing else is an answer."""
+    receipt = answer.receipt
+    if receipt.outcome == "lost":
+        assert (answer.status, receipt.status, receipt.ended) == (125, None, None)
+        return LOST
+    assert (answer.stdout, answer.status, receipt.outcome, receipt.status) == (b"out a\n", 3, "exited", 3)
+    assert receipt.stdout_bytes == receipt.stdout_stored == 6
+    return RESULT
+
+
+def children_of(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_frozen(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def test_every_step_is_tested_and_passed():
+    assert tuple(AFTER) == fault.STEPS
+    source = "".join(path.read_text() for path in Path(fault.__file__).parent.rglob("*.py"))
+    assert {step: source.count(f'fault.step("{step}")') for step in fault.STEPS} == dict.fromkeys(fault.STEPS, 1)
+
+
+@pytest.mark.parametrize("step", fault.STEPS)
+def test_after_a_kill_at_any_step_a_retry_gets_what_is_known(counted, until, step):
+    killed = counted.ask(RUN, "--fault", step)
+    assert killed.status == -signal.SIGKILL if step in fault.FRONT_STEPS else killed.receipt is not None
+    answer = retry(counted, until)
+    assert meaning(answer) == AFTER[step]
+    assert starts(counted) <= 1
+    if AFTER[step] == RESULT:
+        assert starts(counted) == 1
+        again = counted.ask(RUN)
+        assert (meaning(again), again.receipt.ended) == (RESULT, answer.receipt.ended)
+    # From another login node it is the same.
+    assert meaning(counted.ask("--result run-0001", "--node", "other")) == AFTER[step]
+
+
+@pytest.mark.parametrize("step", fault.SUPERVISOR_STEPS)
+def test_the_front_process_of_a_killed_supervisor_does_not_wait_forever(counted, step):
+    answer = counted.ask(RUN, "--fault", step)
+    assert meaning(answer) in (RESULT, LOST)
+    assert starts(counted) <= 1
+
+
+@pytest.mark.parametrize("step", fault.FRONT_STEPS)
+def test_a_frozen_front_process_that_wakes_up_late_runs_nothing_again(counted, until, step):
+    frozen = counted.popen(RUN, "--fault", f"{step}:stop", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until(lambda: is_frozen(frozen.pid))
+    answer = retry(counted, until)
+    assert meaning(answer) == RESULT
+    frozen.send_signal(signal.SIGCONT)
+    stdout, _ = frozen.communicate(timeout=20)
+    # A front process that was frozen for long enough finds its place taken; its client asks again.
+    assert (stdout, frozen.returncode) in ((b"out a\n", 3), (b"", 75))
+    assert starts(counted) == 1
+    assert meaning(counted.ask(RUN)) == RESULT
+
+
+@pytest.mark.parametrize("step", fault.SUPERVISOR_STEPS)
+def test_a_frozen_supervisor_that_wakes_up_late_runs_nothing_again_and_its_outcome_wins(counted, until, step):
+    front = counted.popen(RUN, "--fault", f"{step}:stop", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    (supervisor,) = until(lambda: [child for child in children_of(front.pid) if is_frozen(child)])
+    front.kill()
+    front.communicate()
+    answer = retry(counted, until)
+    assert meaning(answer) == AFTER[step]
+    os.kill(supervisor, signal.SIGCONT)
+    late = until(lambda: next((a for a in [counted.ask("--result run-0001")] if a.receipt.outcome != "lost"), None))
+    assert meaning(late) == RESULT
+    assert starts(counted) == 1
+    assert meaning(counted.ask(RUN)) == RESULT
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_killed_whenever_nothing_runs_twice_and_no_answer_contradicts_another(counted, until, seed):
+    chance = random.Random(seed)
+    known = []
+    for _ in range(6):
+        options = ["--node", chance.choice("ab")]
+        if chance.random() < 0.8:
+            options += ["--fault", f"{chance.choice(fault.STEPS)}:kill"]
+        request_text = chance.choice([RUN, RUN, RUN, f"{RUN.replace('counted', '--detach counted')}", "--result run-0001"])
+        answer = counted.ask(request_text, *options)
+        if answer.receipt is not None and answer.receipt.outcome == "exited":
+            known.append(answer.receipt)
+        assert starts(counted) <= 1
+    last = retry(counted, until)
+    said = meaning(last)
+    assert len({(receipt.status, receipt.started, receipt.ended, receipt.stdout_bytes) for receipt in known}) <= 1
+    if known:
+        assert (said, last.receipt.ended) == (RESULT, known[0].ended)
+    if said == RESULT:
+        assert starts(counted) == 1
+
+
+def test_fifty_requests_on_two_login_nodes_run_it_once_and_get_the_same(counted):
+    counted.options = counted.options[:-2]  # a loaded machine is no dead one
+    processes = [
+        counted.popen("--run-id run-0001 free a", "--node", f"node-{number % 2}", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for number in range(50)
+        if number or counted.add("free", COUNTED)
+    ]
+    answers = []
+    for process in processes:
+        stdout, stderr = process.communicate(timeout=60)
+        assert process.returncode == 3, stderr
+        answers.append(stdout)
+    assert answers == [b"out a\n"] * 50
+    assert starts(counted) == 1
+    events = collections.Counter(line["event"] for line in counted.audit())
+    assert (events["received"], events["started"], events["ended"], events["replayed"]) == (50, 1, 1, 49)
+    assert len(counted.logs()) == 2
+    # Nothing of the 49 is left but their lines in the log.
+    assert [path.name for path in counted.run_folder("run-0001").parent.iterdir()] == ["run-0001"]
