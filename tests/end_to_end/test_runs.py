@@ -187,7 +187,9 @@ def test_a_long_output_goes_to_s3_part_by_part(start_sandbox: Start) -> None:
     bucket = f"outputs-{secrets.token_hex(4)}"
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     parts: list[int] = []
-    s3.meta.events.register("before-call.s3.UploadPart", lambda params, **_: parts.append(len(params["body"])))
+    s3.meta.events.register(
+        "provide-client-params.s3.UploadPart", lambda params, **_: parts.append(len(params["Body"]))
+    )
     with box.session() as session:
         assert session.exec_command("probe flood 20", max_output=0, stdout_to=ToS3(bucket, "long", s3=s3)).ok
         assert session.exec_command("probe exit_with 0", stdout_to=ToS3(bucket, "short", s3=s3)).ok

@@ -149,7 +149,9 @@ def test_whatever_is_killed_whenever_nothing_runs_twice_and_no_answer_contradict
         options = ["--node", chance.choice("ab")]
         if chance.random() < 0.8:
             options += ["--fault", f"{chance.choice(fault.STEPS)}:kill"]
-        request_text = chance.choice([RUN, RUN, RUN, f"{RUN.replace('counted', '--detach counted')}", "--result run-0001"])
+        request_text = chance.choice(
+            [RUN, RUN, RUN, f"{RUN.replace('counted', '--detach counted')}", "--result run-0001"]
+        )
         answer = counted.ask(request_text, *options)
         if answer.receipt is not None and answer.receipt.outcome == "exited":
             known.append(answer.receipt)
@@ -166,7 +168,9 @@ def test_whatever_is_killed_whenever_nothing_runs_twice_and_no_answer_contradict
 def test_fifty_requests_on_two_login_nodes_run_it_once_and_get_the_same(counted):
     counted.options = counted.options[:-2]  # a loaded machine is no dead one
     processes = [
-        counted.popen("--run-id run-0001 free a", "--node", f"node-{number % 2}", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        counted.popen(
+            "--run-id run-0001 free a", "--node", f"node-{number % 2}", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         for number in range(50)
         if number or counted.add("free", COUNTED)
     ]
