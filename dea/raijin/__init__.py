@@ -51,6 +51,8 @@ from dea.raijin.session import RaijinSession, RunIds, random_run_id
 
 # A library is silent unless its user asks: without this, Python prints warnings of an unconfigured logger.
 logging.getLogger("dea").addHandler(logging.NullHandler())
+# What paramiko says of a broken connection is raised as an error of ours: its traceback is for who configures logging.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 __all__ = [
     "AuthenticationFailed",
