@@ -161,7 +161,10 @@ def test_a_replay_needs_no_approval_that_still_holds(counted):
     assert counted.ask("--run-id run-0002 counted a").status == 126
 
 
-SECRET = [{"name": "token", "type": "string", "secret": True, "environment": "TOKEN"}, {"name": "age", "type": "integer"}]
+SECRET = [
+    {"name": "token", "type": "string", "secret": True, "environment": "TOKEN"},
+    {"name": "age", "type": "integer"},
+]
 
 
 def test_a_secret_reaches_the_command_and_no_file(gate):
@@ -192,7 +195,9 @@ def test_equal_requests_have_different_hashes(counted):
     assert claims[0]["bound"] != claims[1]["bound"]
 
 
-@pytest.mark.parametrize("request_text", ["--result run-0001", "--cancel run-0001", "--run-id run-0002 --rerun run-0001"])
+@pytest.mark.parametrize(
+    "request_text", ["--result run-0001", "--cancel run-0001", "--run-id run-0002 --rerun run-0001"]
+)
 def test_a_key_sees_only_the_runs_of_its_own_label(counted, request_text):
     counted.ask("--run-id run-0001 counted a b")
     counted.options = ("--key", "other", "--home", str(counted.home))
@@ -379,7 +384,11 @@ def test_an_id_is_not_taken_for_an_attempt_of_something_else(counted):
     counted.ask("--run-id run-0001 counted a")
     counted.ask("--run-id run-0002 counted a")
     counted.ask("--run-id run-0003 --rerun run-0001")
-    for request_text in ("--run-id run-0003 --rerun run-0002", "--run-id run-0002 --rerun run-0001", "--run-id run-0003 counted a"):
+    for request_text in (
+        "--run-id run-0003 --rerun run-0002",
+        "--run-id run-0002 --rerun run-0001",
+        "--run-id run-0003 counted a",
+    ):
         answer = counted.ask(request_text)
         assert (answer.status, b"was claimed as attempt of" in answer.stderr) == (126, True)
 
@@ -396,7 +405,17 @@ def test_a_new_attempt_is_checked_as_if_it_had_been_sent(counted):
 
 def test_by_hand_runs_are_durable_too_and_nothing_is_recorded(counted, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", BY_HAND, str(counted.checkout), str(counted.home), "--run-id", "run-0001", "counted", "a"],
+        [
+            sys.executable,
+            "-c",
+            BY_HAND,
+            str(counted.checkout),
+            str(counted.home),
+            "--run-id",
+            "run-0001",
+            "counted",
+            "a",
+        ],
         capture_output=True,
         check=False,
     )
