@@ -44,9 +44,8 @@ AFTER = {
 
 @pytest.fixture
 def counted(gate):
-    gate.options += ("--lost-after", "1.5")
-    # A place to take, which whoever is killed leaves behind.
-    gate.add("counted", COUNTED, max_parallel=1)
+    gate.options += ("--lost-after", "1")
+    gate.add("counted", COUNTED)
     return gate
 
 
@@ -76,12 +75,17 @@ def meaning(answer):
     return RESULT
 
 
-def children_of(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_frozen(pid):
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+def frozen(gate):
+    """Return the dispatcher's processes that are frozen."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            is_its = os.fsencode(gate.home) in (process / "cmdline").read_bytes()
+            if is_its and (process / "stat").read_text().rpartition(")")[2].split()[0] == "T":
+                found.append(int(process.name))
+        except OSError:
+            continue  # it has ended
+    return found
 
 
 def test_every_step_is_tested_and_passed():
@@ -90,10 +94,21 @@ def test_every_step_is_tested_and_passed():
     assert {step: source.count(f'fault.step("{step}")') for step in fault.STEPS} == dict.fromkeys(fault.STEPS, 1)
 
 
+def take_a_place(gate, step):
+    """Limit how many may run at once where that matters: whoever is killed leaves the place taken for a while."""
+    if step == "place-taken":
+        gate.approve("counted", max_parallel=1)
+
+
 @pytest.mark.parametrize("step", fault.STEPS)
 def test_after_a_kill_at_any_step_a_retry_gets_what_is_known(counted, until, step):
+    take_a_place(counted, step)
     killed = counted.ask(RUN, "--fault", step)
-    assert killed.status == -signal.SIGKILL if step in fault.FRONT_STEPS else killed.receipt is not None
+    if step in fault.FRONT_STEPS:
+        assert killed.status == -signal.SIGKILL
+    else:
+        # Its own client is told too, and soon. Where each supervisor dies before the start, that is `lost` in the end.
+        assert meaning(killed) == (LOST if step in ("supervisor-began", "start-prepared") else AFTER[step])
     answer = retry(counted, until)
     assert meaning(answer) == AFTER[step]
     assert starts(counted) <= 1
@@ -105,35 +120,30 @@ def test_after_a_kill_at_any_step_a_retry_gets_what_is_known(counted, until, ste
     assert meaning(counted.ask("--result run-0001", "--node", "other")) == AFTER[step]
 
 
-@pytest.mark.parametrize("step", fault.SUPERVISOR_STEPS)
-def test_the_front_process_of_a_killed_supervisor_does_not_wait_forever(counted, step):
-    answer = counted.ask(RUN, "--fault", step)
-    assert meaning(answer) in (RESULT, LOST)
-    assert starts(counted) <= 1
-
-
-@pytest.mark.parametrize("step", fault.FRONT_STEPS)
+@pytest.mark.parametrize(
+    "step", ["place-taken", "claim-prepared", "claim-renamed", "supervisor-forked", "output-begun"]
+)
 def test_a_frozen_front_process_that_wakes_up_late_runs_nothing_again(counted, until, step):
-    frozen = counted.popen(RUN, "--fault", f"{step}:stop", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    until(lambda: is_frozen(frozen.pid))
-    answer = retry(counted, until)
-    assert meaning(answer) == RESULT
-    frozen.send_signal(signal.SIGCONT)
-    stdout, _ = frozen.communicate(timeout=20)
-    # A front process that was frozen for long enough finds its place taken; its client asks again.
-    assert (stdout, frozen.returncode) in ((b"out a\n", 3), (b"", 75))
-    assert starts(counted) == 1
-    assert meaning(counted.ask(RUN)) == RESULT
-
-
-@pytest.mark.parametrize("step", fault.SUPERVISOR_STEPS)
-def test_a_frozen_supervisor_that_wakes_up_late_runs_nothing_again_and_its_outcome_wins(counted, until, step):
+    take_a_place(counted, step)
     front = counted.popen(RUN, "--fault", f"{step}:stop", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    (supervisor,) = until(lambda: [child for child in children_of(front.pid) if is_frozen(child)])
-    front.kill()
-    front.communicate()
-    answer = retry(counted, until)
-    assert meaning(answer) == AFTER[step]
+    until(lambda: frozen(counted) == [front.pid])
+    assert meaning(retry(counted, until)) == RESULT
+    front.send_signal(signal.SIGCONT)
+    stdout, _ = front.communicate(timeout=20)
+    assert (stdout, front.returncode) == (b"out a\n", 3)
+    assert starts(counted) == 1
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["supervisor-began", "start-prepared", "start-linked", "command-spawned", "outcome-prepared", "outcome-linked"],
+)
+def test_a_frozen_supervisor_that_wakes_up_late_runs_nothing_again_and_its_outcome_wins(counted, until, step):
+    with counted.popen(RUN, "--fault", f"{step}:stop", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as front:
+        (supervisor,) = until(lambda: frozen(counted))
+        front.kill()
+        front.communicate()
+    assert meaning(retry(counted, until)) == AFTER[step]
     os.kill(supervisor, signal.SIGCONT)
     late = until(lambda: next((a for a in [counted.ask("--result run-0001")] if a.receipt.outcome != "lost"), None))
     assert meaning(late) == RESULT
@@ -141,7 +151,7 @@ def test_a_frozen_supervisor_that_wakes_up_late_runs_nothing_again_and_its_outco
     assert meaning(counted.ask(RUN)) == RESULT
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_whatever_is_killed_whenever_nothing_runs_twice_and_no_answer_contradicts_another(counted, until, seed):
     chance = random.Random(seed)
     known = []
@@ -168,11 +178,8 @@ def test_whatever_is_killed_whenever_nothing_runs_twice_and_no_answer_contradict
 def test_fifty_requests_on_two_login_nodes_run_it_once_and_get_the_same(counted):
     counted.options = counted.options[:-2]  # a loaded machine is no dead one
     processes = [
-        counted.popen(
-            "--run-id run-0001 free a", "--node", f"node-{number % 2}", stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        counted.popen(RUN, "--node", f"node-{number % 2}", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for number in range(50)
-        if number or counted.add("free", COUNTED)
     ]
     answers = []
     for process in processes:

@@ -9,6 +9,7 @@ import os
 from dea.remote import fault
 from dea.remote.audit import timestamp
 from dea.remote.contract.receipt import CANCELLED, LOST, RUNNING
+from dea.remote.contract.receipt import REFUSED as OUTCOME_REFUSED
 from dea.remote.contract.request import CANCEL, RERUN, RESULT, Refusal, Request, shown
 from dea.remote.contract.status import FAILED, NOT_FOUND, REFUSED
 from dea.remote.decision import Plan, decide, recorded_arguments
@@ -196,7 +197,7 @@ class _Handler:
         plan, place = self._decide()
         token = os.urandom(16).hex()
         try:
-            run.reserve_outcome(token)
+            run.reserve(token)
         except OSError as error:
             if place is not None:
                 place.give_back()
@@ -228,6 +229,13 @@ class _Handler:
 
     def _answer(self, run: Run, found: Standing) -> int:
         """Say how the run stands; return the exit status that goes with it."""
+        outcome = found.outcome
+        if (
+            outcome is not None
+            and outcome["outcome"] == OUTCOME_REFUSED
+            and outcome["stderr_stored"] < outcome["stderr_bytes"]
+        ):
+            say(*outcome["problems"])  # the disk was full: the reason is nowhere but in the room that was kept for it
         self._hand_out_receipt(run, found)
         if self._request.detach:
             return 0
@@ -309,6 +317,7 @@ class _Handler:
             "lost_after_s": self._site.lost_after_s,
             "outcome": outcome,
         }
+        run.reserve(token)
         run.prepare_start(start)
         run.start(start)
 

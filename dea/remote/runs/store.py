@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 """The version of the format of the files; a folder with any other is no run."""
 
-OUTCOME_BYTES = 4096
-"""The room that is taken for an outcome when the run is claimed, so that a full disk cannot keep it from being recorded."""
+OUTCOME_BYTES, START_BYTES = 4096, 1024
+"""The room that is taken for a start and an outcome when the run is claimed: a full disk cannot keep them from being recorded."""
 
 CLAIM, STDOUT, STDERR, PULSE, CANCEL, STARTED, OUTCOME = (
     "claim", "stdout", "stderr", "pulse", "cancel", "started", "outcome",
@@ -143,31 +143,35 @@ class Run:
         """
         return self._link_first(STARTED, f"start-{document['token']}", encode(document))
 
-    def prepare_start(self, document: "dict[str, object]") -> None:
-        """Write what `start` links into place.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        write_new(self.path(f"start-{document['token']}"), encode(document))
-
-    def reserve_outcome(self, token: str) -> None:
-        """Take the room for an outcome.
+    def reserve(self, token: str) -> None:
+        """Take the room for a start and an outcome.
 
         Raises:
             OSError: If there is none.
         """
+        write_new(self.path(f"start-{token}"), b" " * START_BYTES)
         write_new(self.path(f"outcome-{token}"), b" " * OUTCOME_BYTES)
 
-    def prepare_outcome(self, token: str, document: "dict[str, object]") -> None:
-        """Write an outcome into the room that was taken for it.
+    def prepare_start(self, document: "dict[str, object]") -> None:
+        """Write what `start` links into place, into the room that was taken for it.
 
         Raises:
             OSError: If it cannot be written.
         """
-        descriptor = os.open(self.path(f"outcome-{token}"), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._overwrite(f"start-{document['token']}", encode(document).ljust(START_BYTES))
+
+    def prepare_outcome(self, token: str, document: "dict[str, object]") -> None:
+        """Write what `end` links into place, into the room that was taken for it.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        self._overwrite(f"outcome-{token}", encode(document).ljust(OUTCOME_BYTES))
+
+    def _overwrite(self, name: str, content: bytes) -> None:
+        descriptor = os.open(self.path(name), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            os.pwrite(descriptor, encode(document).ljust(OUTCOME_BYTES), 0)
+            os.pwrite(descriptor, content, 0)
         finally:
             os.close(descriptor)
 
@@ -252,7 +256,7 @@ class Store:
             write_new(run.path(CLAIM), encode(claim))
             for name in (STDOUT, STDERR, PULSE, CANCEL):
                 write_new(run.path(name), b"")
-            run.reserve_outcome(str(claim["token"]))
+            run.reserve(str(claim["token"]))
         except OSError:
             discard(folder)
             raise
