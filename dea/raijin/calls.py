@@ -66,7 +66,7 @@ class Call:
 
     @property
     def is_question(self) -> bool:
-        """Whether it runs nothing: it begins with an option, as `--list` does."""
+        """Whether it runs nothing, because it begins with an option, as `--list` does."""
         return self.request.lstrip(" ").startswith("-")
 
 

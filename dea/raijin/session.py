@@ -42,7 +42,10 @@ _BEYOND_BYTES = 2**62  # no output is that long: an answer from there on has non
 
 
 class RunIds(Protocol):
-    """Makes the run ids of a session's calls."""
+    """Makes the run ids of a session's calls.
+
+    If it has an attribute `repeatable` that is false, its ids are new each time, and no error says that repeating is safe.
+    """
 
     def __call__(self, key: str | None, /) -> str:
         """Return the id of the next call's run: the same for the same call of the same event, whenever that is repeated.
@@ -54,7 +57,8 @@ class RunIds(Protocol):
 
 def random_run_id(key: str | None = None, /) -> str:  # noqa: ARG001 - no key makes it any less random
     """Return an id that names a run once: a lost connection is safe, a repeated event is not."""
-    return secrets.token_urlsafe(18)
+    # Never a hyphen first: people hand ids to programs that would take it for an option.
+    return f"run-{secrets.token_hex(12)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class RaijinSession:
         ssm: The boto3 client to read the credentials with; None for one with this process's AWS settings.
         logger: Where output and results are logged: stdout at DEBUG; stderr at WARNING when the command succeeded, at
             ERROR with the status when not. None for this module's own logger.
-        run_ids: Makes the run ids of calls that do not bring one; by default they are drawn at random.
+        run_ids: Makes the run ids of calls that do not bring one; None for ids drawn at random.
         remaining_s: Tells how many seconds there are left for any call, whatever its own timeout; None for no such end.
 
     Attributes:
@@ -100,7 +104,7 @@ class RaijinSession:
         retries: Retries = Retries(),
         ssm: SSMClient | None = None,
         logger: logging.Logger | None = None,
-        run_ids: RunIds = random_run_id,
+        run_ids: RunIds | None = None,
         remaining_s: Callable[[], float] | None = None,
     ) -> None:
         self.run_ids = run_ids
@@ -287,8 +291,8 @@ class RaijinSession:
             timeout: How many seconds this may take.
 
         Returns:
-            Where the run stands now: its `outcome` is `cancelled`, or the one that was there first, or `running` if it could
-            not be ended yet.
+            The receipt, whose `outcome` is `cancelled`, or the one that was there first, or `running` if it could not be ended
+            yet.
 
         Raises:
             UnknownRun: If this key has no such run.
@@ -390,7 +394,7 @@ class RaijinSession:
         """Return what performs one of many calls, or raises why it cannot be sent."""
         if call.is_question:
             return lambda: self._ask(call.request, deadline, max_output)
-        run_id = call.run_id or self.run_ids(call.key)
+        run_id = call.run_id or self._new_id(call)
         return lambda: self._follow(self._named(call, run_id), deadline, max_output, None, None)
 
     def _deadline(self, timeout_s: float | None) -> Deadline:
@@ -402,9 +406,15 @@ class RaijinSession:
         Raises:
             RequestRefused: If it cannot.
         """
-        run_id = run_id or call.run_id or self.run_ids(call.key)
+        run_id = run_id or call.run_id or self._new_id(call)
         check_run(call.request, run_id)
-        return _Named(call, run_id, repeats=call.run_id is not None or self.run_ids is not random_run_id)
+        return _Named(call, run_id, repeats=call.run_id is not None or self._ids_repeat())
+
+    def _new_id(self, call: Call) -> str:
+        return (self.run_ids or random_run_id)(call.key)
+
+    def _ids_repeat(self) -> bool:
+        return self.run_ids is not None and bool(getattr(self.run_ids, "repeatable", True))
 
     def _follow(
         self,

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from dea.raijin.exchange import Receiver
 from dea.raijin.retry import Deadline, Retries
-from dea.raijin.session import RaijinSession, RunIds, random_run_id
+from dea.raijin.session import RaijinSession, RunIds
 from dea.remote.contract import NOT_FOUND, REFUSED, Receipt, Refusal, Request, join, parse_request
 
 _NO_COMMAND = ("", "dea-remote: there is no such command\n", NOT_FOUND)
@@ -38,7 +38,7 @@ class FakeSession(RaijinSession):
         run_ids_used: The id of each run that was started, in order.
     """
 
-    def __init__(self, answers: Mapping[str, Answer | Exception], *, run_ids: RunIds = random_run_id) -> None:
+    def __init__(self, answers: Mapping[str, Answer | Exception], *, run_ids: RunIds | None = None) -> None:
         super().__init__(retries=Retries(give_up_s=0.0), run_ids=run_ids)
         line = _FakeLine(answers)
         self.requests: list[str] = line.requests

@@ -21,6 +21,7 @@ from dea.raijin import (
     RunLost,
     StillRunning,
     UnknownRun,
+    random_run_id,
 )
 from dea.raijin.exchange import DeadlinePassed, Interrupted, Receiver
 from dea.raijin.retry import Deadline
@@ -219,10 +220,26 @@ def test_an_id_drawn_at_random_makes_no_repetition_safe() -> None:
         session.exec_command("probe x")
     assert not raised.value.retryable
     session, _ = session_on(answer(breaks=True), give_up_s=0.0)
-    session.run_ids = lambda key: f"derived-{key}"
+    session.run_ids = lambda key, /: f"derived-{key}"
     with pytest.raises(ConnectionLost) as raised:
         session.exec_command("probe x", key="k")
     assert (raised.value.retryable, raised.value.run_id) == (True, "derived-k")
+
+    class Unrepeatable:
+        repeatable = False
+
+        def __call__(self, key: str | None, /) -> str:
+            return "new-each-time"
+
+    session, _ = session_on(answer(breaks=True), give_up_s=0.0)
+    session.run_ids = Unrepeatable()
+    with pytest.raises(ConnectionLost) as raised:
+        session.exec_command("probe x")
+    assert (raised.value.retryable, raised.value.run_id) == (False, "new-each-time")
+
+
+def test_an_id_is_never_taken_for_an_option() -> None:
+    assert all(random_run_id().startswith("run-") for _ in range(100))
 
 
 def test_without_time_left_nothing_is_sent() -> None:
