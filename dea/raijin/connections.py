@@ -126,7 +126,11 @@ class Connections:
             return connection.transport.open_session(timeout=deadline.within(timeout_s))
         except paramiko.ChannelException as error:
             with self._changing:
-                connection.room = max(1, connection.channels - 1)
+                connection.room = connection.channels - 1
+            if connection.room == 0:
+                self._forget(
+                    connection
+                )  # all its sessions are taken by what this side has closed and that side has not
             raise SessionLimitReached(
                 f"{where[0]} refused another channel ({error.text}): close other sessions of this connection (MaxSessions)",
                 *where,
@@ -147,6 +151,8 @@ class Connections:
         finally:
             with self._changing:
                 connection.channels -= 1
+                if connection.channels == 0:
+                    connection.room = CHANNELS_PER_CONNECTION
                 over = connection.channels == 0 and connection not in self._open
                 self._changing.notify()
             if over:
@@ -156,6 +162,8 @@ class Connections:
         """Return a connection with room for one more channel, and take that room."""
         waited = Deadline(deadline.within(self._timeouts.connect))
         while True:
+            if deadline.passed:
+                raise DeadlinePassed(sent=False)
             with self._changing:
                 self._forget_broken()
                 for one in self._open:

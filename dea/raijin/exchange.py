@@ -142,7 +142,7 @@ def exchange(
     """
     receiver.begin_answer()
     try:
-        _send(peer.transport, channel, request, deadline.within(timeouts.channel))
+        _send(peer.transport, channel, request, deadline, timeouts)
         drains = (
             _Drain(channel.recv, receiver.take_stdout, peer, channel),
             _Drain(channel.recv_stderr, receiver.take_stderr, peer, channel),
@@ -165,20 +165,25 @@ def exchange(
     return channel.exit_status
 
 
-def _send(transport: paramiko.Transport, channel: paramiko.Channel, request: str, timeout_s: float) -> None:
+def _send(
+    transport: paramiko.Transport, channel: paramiko.Channel, request: str, deadline: Deadline, timeouts: Timeouts
+) -> None:
     """Ask for the command to be run and wait until the login node has accepted that.
 
     Raises:
         Interrupted: If it has not: the request may have arrived or not.
+        DeadlinePassed: If it had not when the time was over.
     """
     # paramiko waits for the answer without a limit; closing the transport under it is what ends that wait.
-    watch = threading.Timer(timeout_s, transport.close)
+    watch = threading.Timer(deadline.within(timeouts.channel), transport.close)
     watch.daemon = True
     watch.start()
     try:
         channel.exec_command(request)
         channel.shutdown_write()
     except (paramiko.SSHException, EOFError, OSError) as error:
+        if deadline.passed:
+            raise DeadlinePassed(sent=True) from error
         raise Interrupted("the connection broke while the request was being sent") from error
     finally:
         watch.cancel()

@@ -69,6 +69,15 @@ def test_after_the_callers_timeout_the_run_is_found_again(session: RaijinSession
     assert session.result(raised.value.run_id).stdout == "begun\n"
 
 
+def test_calls_whose_time_was_over_do_not_use_up_the_connections_sessions(session: RaijinSession) -> None:
+    """OpenSSH allows ten at once; what the client has closed may still count there."""
+    for _ in range(11):
+        with pytest.raises(CommandTimeout):
+            session.exec_command("probe sleep 20", timeout=1.0)
+    assert session.exec_command("probe silent", timeout=20).ok
+    assert session._connections.count <= 2
+
+
 def test_what_is_refused_is_not_started(session: RaijinSession) -> None:
     with pytest.raises(CommandFailed, match="exit status 127: dea-remote: there is no command nope"):
         session.start("nope")
