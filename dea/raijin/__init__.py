@@ -47,7 +47,8 @@ from dea.raijin.errors import (
 from dea.raijin.history import RunRecord
 from dea.raijin.result import CommandResult
 from dea.raijin.retry import Retries
-from dea.raijin.session import RaijinSession, RunIds, random_run_id
+from dea.raijin.run_ids import RunIds, random_run_id
+from dea.raijin.session import RaijinSession
 
 # A library is silent unless its user asks: without this, Python prints warnings of an unconfigured logger.
 logging.getLogger("dea").addHandler(logging.NullHandler())

@@ -7,29 +7,29 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import paramiko
 
 from dea.raijin.attempts import attempt_id
-from dea.raijin.calls import Call, check_run, check_run_id, check_text
+from dea.raijin.calls import Call, check_run, check_run_id
 from dea.raijin.connection import Timeouts
 from dea.raijin.connections import CHANNELS_PER_CONNECTION, MAX_CONNECTIONS, Connections
 from dea.raijin.credentials_cache import cached_credentials
 from dea.raijin.destinations import Destination
-from dea.raijin.errors import RequestRefused, SchemaMismatch, StillRunning
+from dea.raijin.errors import RequestRefused, SchemaMismatch
 from dea.raijin.history import RunRecord, parse_history
 from dea.raijin.many import perform_all
+from dea.raijin.performing import Performer
 from dea.raijin.result import CommandResult
 from dea.raijin.retry import Deadline, Retries
-from dea.raijin.runs import Asking, Line, ask, ask_question
+from dea.raijin.run_ids import RunIds, random_run_id
+from dea.raijin.runs import Asking
 from dea.raijin.schemas import Schema
-from dea.raijin.streams import OnOutput, Output
+from dea.raijin.streams import OnOutput
 from dea.remote.contract import USAGE, Receipt, Refusal, join, parse_request
 
 if TYPE_CHECKING:
@@ -37,28 +37,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 
-_LOGGED_CHARACTERS = 8192
 _BEYOND_BYTES = 2**62  # no output is that long: an answer from there on has none of it
-
-
-class RunIds(Protocol):
-    """Makes the run ids of a session's calls.
-
-    If it has an attribute `repeatable` that is false, its ids are new each time, and no error says that repeating is safe.
-    """
-
-    def __call__(self, key: str | None, /) -> str:
-        """Return the id of the next call's run: the same for the same call of the same event, whenever that is repeated.
-
-        Args:
-            key: The call's own `key`; None if it has none.
-        """
-
-
-def random_run_id(key: str | None = None, /) -> str:  # noqa: ARG001 - no key makes it any less random
-    """Return an id that names a run once: a lost connection is safe, a repeated event is not."""
-    # Never a hyphen first: people hand ids to programs that would take it for an option.
-    return f"run-{secrets.token_hex(12)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +89,9 @@ class RaijinSession:
         self.run_ids = run_ids
         self.remaining_s = remaining_s
         self._timeouts = timeouts
-        self._retries = retries
-        self._logger = logger or logging.getLogger(__name__)
-        self._connections = Connections(cached_credentials(user_path, ssm=ssm), timeouts, self._logger)
-        self._line: Line = self._connections
+        logger = logger or logging.getLogger(__name__)
+        self._connections = Connections(cached_credentials(user_path, ssm=ssm), timeouts, logger)
+        self._performer = Performer(self._connections, retries, logger)
 
     def __enter__(self) -> Self:
         self.connect()
@@ -166,7 +144,8 @@ class RaijinSession:
             key: What tells this call from others of the same event, when ids are derived (see `run_ids`).
             on_output: Is called with `"stdout"` or `"stderr"` and the next bytes as they come: each once, in each stream's
                 order, never two calls at once, from another thread.
-            stdout_to: Where all of stdout goes besides: `ToFile` or `ToS3`, say.
+            stdout_to: Where all of stdout goes besides: `ToFile` or `ToS3`, say. All that the login node keeps: see
+                `CommandResult.truncated`.
 
         Returns:
             The result, which unpacks as `stdout, stderr, exit_code`. Another exit status than 0 is no error here: see
@@ -187,7 +166,7 @@ class RaijinSession:
         call = _call_of(command).named(key=key, run_id=run_id)
         deadline = self._deadline(timeout)
         if call.is_question:
-            return self._ask(call.request, deadline, max_output)
+            return self._performer.ask(call.request, deadline, max_output)
         return self._follow(self._named(call), deadline, max_output, on_output, stdout_to)
 
     def run(self, command: str, /, *values: object, **options: object) -> CommandResult:
@@ -231,7 +210,6 @@ class RaijinSession:
         if call.is_question:
             raise RequestRefused(f"{call.command[:80]!r} runs nothing: start takes the name of a command")
         named = self._named(call)
-        output, begin = Output(), time.monotonic()
         asking = Asking(
             named.run_id,
             lambda *_: f"--run-id {named.run_id} --detach {call.request}",
@@ -239,9 +217,8 @@ class RaijinSession:
             named.repeats,
             wants="nothing",
         )
-        receipt = self._ask_for(asking, output, self._deadline(timeout))
-        if receipt.outcome == "refused" and not receipt.replayed:
-            refused = self._result(output, receipt.status or 0, call.command, begin, receipt)
+        refused = self._performer.begin(asking, self._deadline(timeout))
+        if refused is not None:
             self._compare_schema(call, refused)
             refused.check()
         return named.run_id
@@ -281,7 +258,7 @@ class RaijinSession:
             starts=False,
             wants="end" if wait else "so_far",
         )
-        return self._result_of(asking, self._deadline(timeout), max_output, on_output, stdout_to)
+        return self._performer.perform(asking, self._deadline(timeout), max_output, on_output, stdout_to)
 
     def cancel(self, run_id: str, *, timeout: float | None = None) -> Receipt:
         """End a run, or see to it that it never starts.
@@ -300,7 +277,7 @@ class RaijinSession:
         """
         check_run_id(run_id)
         asking = _about(run_id, f"--cancel {run_id}")
-        return self._ask_for(asking, Output(), self._deadline(timeout))
+        return self._performer.look(asking, self._deadline(timeout))
 
     def runs(self, since: str | None = None, *, timeout: float | None = None) -> list[RunRecord]:
         """Return what the login node remembers of this key's runs, newest first.
@@ -320,7 +297,7 @@ class RaijinSession:
             parse_request(question.encode())
         except Refusal as refusal:
             raise RequestRefused(str(refusal)) from None
-        answer = self._ask(question, self._deadline(timeout), max_output=None)
+        answer = self._performer.ask(question, self._deadline(timeout), max_output=None)
         return parse_history(answer.check().stdout, question)
 
     def rerun(
@@ -355,10 +332,10 @@ class RaijinSession:
         deadline = self._deadline(timeout)
         # Where it stands, and none of its output.
         look = f"--result {run_id} --from-stdout {_BEYOND_BYTES} --from-stderr {_BEYOND_BYTES} --detach"
-        stands = self._ask_for(_about(run_id, look), Output(), deadline)
+        stands = self._performer.look(_about(run_id, look), deadline)
         new = attempt_id(run_id, stands.attempt, stands.attempts + 1)
         asking = Asking(new, lambda *_: f"--run-id {new} --rerun {run_id}", f"--rerun {run_id}", repeats=False)
-        return self._result_of(asking, deadline, max_output, on_output, stdout_to)
+        return self._performer.perform(asking, deadline, max_output, on_output, stdout_to)
 
     def run_many(
         self,
@@ -393,7 +370,7 @@ class RaijinSession:
     def _performance(self, call: Call, deadline: Deadline, max_output: int | None) -> Callable[[], CommandResult]:
         """Return what performs one of many calls, or raises why it cannot be sent."""
         if call.is_question:
-            return lambda: self._ask(call.request, deadline, max_output)
+            return lambda: self._performer.ask(call.request, deadline, max_output)
         run_id = call.run_id or self._new_id(call)
         return lambda: self._follow(self._named(call, run_id), deadline, max_output, None, None)
 
@@ -414,7 +391,7 @@ class RaijinSession:
         return (self.run_ids or random_run_id)(call.key)
 
     def _ids_repeat(self) -> bool:
-        return self.run_ids is not None and bool(getattr(self.run_ids, "repeatable", True))
+        return self.run_ids not in (None, random_run_id) and bool(getattr(self.run_ids, "repeatable", True))
 
     def _follow(
         self,
@@ -432,68 +409,9 @@ class RaijinSession:
             return f"--run-id {run_id} {got}{call.request}"
 
         asking = Asking(run_id, request, call.command, named.repeats)
-        result = self._result_of(asking, deadline, max_output, on_output, stdout_to)
+        result = self._performer.perform(asking, deadline, max_output, on_output, stdout_to)
         self._compare_schema(call, result)
         return result
-
-    def _result_of(
-        self,
-        asking: Asking,
-        deadline: Deadline,
-        max_output: int | None,
-        on_output: OnOutput | None,
-        stdout_to: Destination | None,
-    ) -> CommandResult:
-        """Ask for a run's end and all of its output."""
-        begin = time.monotonic()
-        output = Output(max_output, on_output, stdout_to)
-        try:
-            receipt = self._ask_for(asking, output, deadline)
-            result = self._result(output, _status(receipt, asking, output), asking.command, begin, receipt)
-            if stdout_to is not None:
-                stdout_to.commit()
-        except BaseException:
-            if stdout_to is not None:
-                stdout_to.abort()
-            raise
-        return result
-
-    def _result(
-        self, output: Output, exit_code: int, command: str, begin: float, receipt: Receipt | None
-    ) -> CommandResult:
-        duration_s = time.monotonic() - begin
-        result = CommandResult.of(output, exit_code, command=command, duration_s=duration_s, receipt=receipt)
-        self._log(result)
-        return result
-
-    def _ask_for(self, asking: Asking, output: Output, deadline: Deadline) -> Receipt:
-        def pause(seconds: float, why: str) -> None:
-            fields = {
-                "run_id": asking.run_id,
-                "command": asking.command[:_LOGGED_CHARACTERS],
-                "pause_s": round(seconds, 3),
-            }
-            self._logger.info("asking again: %s", why[:_LOGGED_CHARACTERS], extra=fields)
-            time.sleep(seconds)
-
-        return ask(self._line, asking, output, deadline, self._retries, pause)
-
-    def _ask(self, question: str, deadline: Deadline, max_output: int | None) -> CommandResult:
-        """Ask what runs nothing; a lost answer is asked for again."""
-        check_text(question)
-        try:
-            names_run = parse_request(question.encode()).run_id is not None
-        except Refusal:
-            names_run = False  # the login node says what is wrong with it
-        if names_run:
-            raise RequestRefused(
-                f"{question[:80]!r} is about one run: give its id as run_id=, or use result, cancel or rerun of the session"
-            )
-        begin = time.monotonic()
-        output, exit_code = ask_question(
-            self._line, question, lambda: Output(max_output, has_receipt=False), deadline, self._retries, time.sleep
-        )
-        return self._result(output, exit_code, question, begin, None)
 
     def _compare_schema(self, call: Call, result: CommandResult) -> None:
         """Ask the login node for its schema after it refused arguments that fit ours.
@@ -505,7 +423,9 @@ class RaijinSession:
         if schema is None or result.exit_code != USAGE or result.outcome != "refused":
             return
         command = call.request.partition(" ")[0]
-        described = self._ask(f"--json --describe {command}", self._deadline(self._timeouts.channel), max_output=None)
+        described = self._performer.ask(
+            f"--json --describe {command}", self._deadline(self._timeouts.channel), max_output=None
+        )
         try:
             approved = str(json.loads(described.stdout)["schema"])
         except (ValueError, KeyError, TypeError):
@@ -519,20 +439,6 @@ class RaijinSession:
                 approved=approved,
             )
 
-    def _log(self, result: CommandResult) -> None:
-        fields = {
-            "command": result.command[:_LOGGED_CHARACTERS],
-            "run_id": result.run_id,
-            "exit_code": result.exit_code,
-            "duration_s": round(result.duration_s, 3),
-        }
-        if result.stdout:
-            self._logger.debug("stdout: %s", _logged(result.stdout), extra=fields)
-        if not result.ok:
-            self._logger.error("exit status %d, stderr: %s", result.exit_code, _logged(result.stderr), extra=fields)
-        elif result.stderr:
-            self._logger.warning("stderr: %s", _logged(result.stderr), extra=fields)
-
 
 def _call_of(command: str | Call) -> Call:
     return command if isinstance(command, Call) else Call.from_text(command)
@@ -541,25 +447,3 @@ def _call_of(command: str | Call) -> Call:
 def _about(run_id: str, request: str) -> Asking:
     """What is asked about a run that is there, and answered at once."""
     return Asking(run_id, lambda *_: request, request, repeats=True, starts=False, wants="nothing")
-
-
-def _status(receipt: Receipt, asking: Asking, output: Output) -> int:
-    """Return the exit status of a run that has ended.
-
-    Raises:
-        StillRunning: If it has not.
-    """
-    if receipt.status is None:
-        raise StillRunning(
-            f"run {asking.run_id} has not ended yet: ask again later",
-            command=asking.command,
-            run_id=asking.run_id,
-            stdout=output.stdout.text(),
-            stderr=output.stderr.text(),
-            retryable=True,
-        )
-    return receipt.status
-
-
-def _logged(output: str) -> str:
-    return output.rstrip("\n")[:_LOGGED_CHARACTERS]

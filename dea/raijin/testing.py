@@ -14,7 +14,8 @@ from collections.abc import Mapping
 
 from dea.raijin.exchange import Receiver
 from dea.raijin.retry import Deadline, Retries
-from dea.raijin.session import RaijinSession, RunIds
+from dea.raijin.run_ids import RunIds
+from dea.raijin.session import RaijinSession
 from dea.remote.contract import NOT_FOUND, REFUSED, Receipt, Refusal, Request, join, parse_request
 
 _NO_COMMAND = ("", "dea-remote: there is no such command\n", NOT_FOUND)
@@ -43,7 +44,7 @@ class FakeSession(RaijinSession):
         line = _FakeLine(answers)
         self.requests: list[str] = line.requests
         self.run_ids_used: list[str] = line.run_ids
-        self._line = line
+        self._performer.line = line
 
     def connect(self) -> None:
         """Do nothing."""

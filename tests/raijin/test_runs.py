@@ -77,7 +77,7 @@ def answer(
 def session_on(*answers: Callable[[Receiver], int] | Exception, give_up_s: float = 60.0) -> tuple[RaijinSession, Line]:
     session = RaijinSession(retries=Retries(base_s=0.0, cap_s=0.0, give_up_s=give_up_s))
     line = Line(list(answers))
-    session._line = line
+    session._performer.line = line
     return session, line
 
 
@@ -216,6 +216,11 @@ def test_something_sent_is_unknown_and_says_how_to_ask_again() -> None:
 
 def test_an_id_drawn_at_random_makes_no_repetition_safe() -> None:
     session, _ = session_on(answer(breaks=True), give_up_s=0.0)
+    with pytest.raises(ConnectionLost) as raised:
+        session.exec_command("probe x")
+    assert not raised.value.retryable
+    session, _ = session_on(answer(breaks=True), give_up_s=0.0)
+    session.run_ids = random_run_id
     with pytest.raises(ConnectionLost) as raised:
         session.exec_command("probe x")
     assert not raised.value.retryable
