@@ -11,7 +11,7 @@ import time
 from dea.raijin.calls import check_text
 from dea.raijin.destinations import Destination
 from dea.raijin.errors import RequestRefused, StillRunning
-from dea.raijin.result import CommandResult
+from dea.raijin.result import CommandResult, result_of
 from dea.raijin.retry import Deadline, Retries
 from dea.raijin.runs import Asking, Line, ask, ask_question
 from dea.raijin.streams import OnOutput, Output
@@ -120,7 +120,7 @@ class Performer:
         self, output: Output, exit_code: int, command: str, begin: float, receipt: Receipt | None
     ) -> CommandResult:
         duration_s = time.monotonic() - begin
-        result = CommandResult.of(output, exit_code, command=command, duration_s=duration_s, receipt=receipt)
+        result = result_of(output, exit_code, command=command, duration_s=duration_s, receipt=receipt)
         self._log(result)
         return result
 

@@ -78,25 +78,6 @@ class CommandResult(_Triple):
         self.children = receipt.children if receipt else None
         return self
 
-    @classmethod
-    def of(cls, output: Output, exit_code: int, *, command: str, duration_s: float, receipt: Receipt | None) -> Self:
-        """Make a result of what arrived, and of the receipt if there is one."""
-        here = output.offsets
-        wrote = (receipt.stdout_bytes, receipt.stderr_bytes) if receipt else (None, None)
-        totals = [count if count is not None and count > got else got for count, got in zip(wrote, here, strict=True)]
-        cut = output.stdout.truncated or output.stderr.truncated
-        return cls(
-            output.stdout.text(),
-            output.stderr.text(),
-            exit_code,
-            command=command,
-            duration_s=duration_s,
-            stdout_bytes=totals[0],
-            stderr_bytes=totals[1],
-            truncated=cut or tuple(totals) != here,
-            receipt=receipt,
-        )
-
     def __repr__(self) -> str:
         return (
             f"<CommandResult {self.command[:80]!r}: exit status {self.exit_code} after {self.duration_s:.3f} s, "
@@ -119,3 +100,24 @@ class CommandResult(_Triple):
             detail = f": {said[-1][:200]}" if said else ""
             raise CommandFailed(f"{self.command[:80]!r} ended with exit status {self.exit_code}{detail}", self)
         return self
+
+
+def result_of(
+    output: Output, exit_code: int, *, command: str, duration_s: float, receipt: Receipt | None
+) -> CommandResult:
+    """Make a result of what arrived, and of the receipt if there is one."""
+    here = output.offsets
+    wrote = (receipt.stdout_bytes, receipt.stderr_bytes) if receipt else (None, None)
+    totals = [count if count is not None and count > got else got for count, got in zip(wrote, here, strict=True)]
+    cut = output.stdout.truncated or output.stderr.truncated
+    return CommandResult(
+        output.stdout.text(),
+        output.stderr.text(),
+        exit_code,
+        command=command,
+        duration_s=duration_s,
+        stdout_bytes=totals[0],
+        stderr_bytes=totals[1],
+        truncated=cut or tuple(totals) != here,
+        receipt=receipt,
+    )
