@@ -27,7 +27,7 @@ from dea.workspace.faults.campaign import campaign, entries, ledger_sandbox
 from dea.workspace.sandbox import Sandbox, openssh
 from tests.conftest import require
 
-RUNS = 40  # nox -s faults does 300
+RUNS = 60  # nox -s faults does 300
 QUICK = Timeouts(connect=5, handshake=5, authentication=5, channel=5, kept=2, silence=1, alive=1)
 
 
@@ -84,6 +84,9 @@ def test_fifty_connections_to_two_login_nodes_get_the_result_of_one_run(
     assert len(set(results)) == 1
     assert (len(results[0][0]), len(results[0][1]), results[0][2]) == (5000, 300, 3)
     assert entries(box)[run_id] == 1
+    assert sum(line.get("run_id") == run_id and line["event"] == "started" for line in box.audit()) == 1
+    logs = (box.home / ".dea-orchestration" / "audit").glob("*.jsonl")
+    assert sum(run_id in log.read_text("utf-8") for log in logs) == 2  # each login node has its own, and was asked
 
 
 def test_output_is_handed_on_once_however_often_the_connection_breaks(

@@ -61,14 +61,17 @@ async def _serve(folder: Path, settings: dict[str, Any]) -> None:
         asyncssh.generate_private_key("ssh-ed25519", f"dea-orchestration sandbox login node {number}")
         for number in range(1, settings["login_nodes"] + 1)
     ]
-    command = forced_command(str(interpreters.login_node()), str(folder / "checkout"), KEY_LABEL, {"--home": str(home)})
-    authorized_keys = _write_private(
-        home / ".ssh" / "authorized_keys", authorized_keys_line(key.export_public_key().decode(), command) + "\n"
-    )
     ports = []
     for number, host_key in enumerate(host_keys, 1):
         own = folder / f"login-node-{number}"
         own.mkdir(mode=0o700)
+        # One home folder, and still a name for each: what a login node knows of its own processes, another does not.
+        options = {"--home": str(home), **({"--node": own.name} if number > 1 else {})}
+        command = forced_command(str(interpreters.login_node()), str(folder / "checkout"), KEY_LABEL, options)
+        authorized_keys = _write_private(
+            (home / ".ssh" if number == 1 else own) / "authorized_keys",
+            authorized_keys_line(key.export_public_key().decode(), command) + "\n",
+        )
         host_key_file = _write_private(own / "host_key", host_key.export_private_key().decode())
         if settings["login_node"] == "openssh":
             # Before any thread: sshd is started with a step of ours between fork and exec.
