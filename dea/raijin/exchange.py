@@ -105,6 +105,7 @@ class _Drain:
     ) -> None:
         self.last_activity = time.monotonic()
         self.failure: BaseException | None = None
+        self.broke = False
         self._receive = receive
         self._take = take
         self._peer = peer
@@ -113,14 +114,23 @@ class _Drain:
         self._thread.start()
 
     def _run(self) -> None:
-        try:
-            while data := self._receive(_CHUNK_BYTES):
-                self.last_activity = time.monotonic()
-                self._peer.heard()
+        while data := self._received():
+            self.last_activity = time.monotonic()
+            self._peer.heard()
+            try:
                 self._take(data)
-        except BaseException as error:  # noqa: BLE001 - raised where the caller waits: what is missing must not pass for all
-            self.failure = error
-            self._channel.close()
+            except BaseException as error:  # noqa: BLE001 - raised where the caller waits: what is missing must not pass for all
+                self.failure = error
+                _close(self._channel, self._peer)
+                return
+
+    def _received(self) -> bytes:
+        try:
+            return self._receive(_CHUNK_BYTES)
+        except (paramiko.SSHException, EOFError, OSError):  # it also sends, to make room in the window
+            self.broke = True
+            _close(self._channel, self._peer)
+            return b""
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for the end of the stream; tell whether it was reached."""
@@ -150,19 +160,27 @@ def exchange(
         try:
             complete = _await_end(peer, channel, drains, deadline, timeouts)
         finally:
-            channel.close()
+            _close(channel, peer)
             for drain in drains:
                 drain.join()
     finally:
-        channel.close()
+        _close(channel, peer)
     for drain in drains:
         if drain.failure is not None:
             raise drain.failure
-    if not complete:
+    if not complete or any(drain.broke for drain in drains):
         raise Interrupted("the connection broke")
     if channel.exit_status == _NO_EXIT_STATUS:
         raise Interrupted("the login node gave no exit status")
     return channel.exit_status
+
+
+def _close(channel: paramiko.Channel, peer: Peer) -> None:
+    """Close a channel; its whole connection if not even that can be said there."""
+    try:
+        channel.close()
+    except (paramiko.SSHException, EOFError, OSError):
+        peer.transport.close()
 
 
 def _send(

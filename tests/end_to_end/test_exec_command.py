@@ -191,3 +191,22 @@ def test_the_audit_log_has_what_was_asked_and_how_it_ended(session: RaijinSessio
     assert (received["request"], received["key"], received["client"]) == (request, "sandbox", "127.0.0.1")
     assert (started["command"], started["arguments"]) == ("probe", ["exit_with", "3"])
     assert (ended["command"], ended["status"]) == ("probe", 3)
+
+
+def test_keys_are_changed_late_enough_for_a_long_output(session: RaijinSession) -> None:
+    """Left alone, paramiko would change them after 512 MiB, in mid-transfer, and sometimes never gets through with it."""
+    transport = session.ssh_client.get_transport()
+    assert transport is not None
+    assert transport.packetizer.REKEY_BYTES == 16 * 1024**3
+
+
+def test_a_change_of_keys_that_hangs_costs_a_connection_and_no_output(box: Sandbox) -> None:
+    with box.session() as session:
+        transport = session.ssh_client.get_transport()
+        assert transport is not None
+        transport.clear_to_send_timeout = 0.5
+        transport.packetizer.REKEY_BYTES = 8 * MEBIBYTE
+        transport._send_kex_init = transport.clear_to_send.clear  # begins to change keys, and never ends
+        result = session.exec_command("probe flood 24", max_output=0)
+        assert (result.exit_code, result.stdout_bytes, result.stderr_bytes) == (0, 24 * MEBIBYTE, 24 * MEBIBYTE)
+        assert session.ssh_client.get_transport() is not transport
