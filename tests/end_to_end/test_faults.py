@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
@@ -22,6 +23,7 @@ from dea.raijin import (
     connections,
 )
 from dea.remote.authorized_keys import authorized_keys_line
+from dea.remote.fault import FRONT_STEPS, STEPS
 from dea.workspace.faults import Fault, FaultProxy, frozen, session_through
 from dea.workspace.faults.campaign import campaign, entries, ledger_sandbox
 from dea.workspace.sandbox import Sandbox, openssh
@@ -228,3 +230,48 @@ def test_one_process_opens_only_so_many_connections(box: Sandbox, monkeypatch: p
     finally:
         for session in open_now:
             session.close()
+
+
+def key_with(box: Sandbox, *options: str) -> str:
+    """Let another key in whose forced command has more options; return the prefix of its parameters."""
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    authorized_keys = box.home / ".ssh" / "authorized_keys"
+    command = authorized_keys.read_text().split('command="')[1].split('"')[0]
+    with authorized_keys.open("a") as lines:
+        lines.write(authorized_keys_line(key.export_public_key().decode(), " ".join([command, *options])) + "\n")
+    prefix = box.stored_for("-".join(option.strip("-").replace(":", ".") for option in options) + ":22")
+    for part, value in (("host", f"{box.host}:{box.port}"), ("pkey", key.export_private_key().decode())):
+        box.ssm().put_parameter(
+            Name=f"{prefix}.{part}", Value=value, Type="SecureString", KeyId=box.kms_key_id, Overwrite=True
+        )
+    return prefix
+
+
+def test_a_dispatcher_killed_at_any_step_is_one_run_or_said_to_be_lost(box: Sandbox) -> None:
+    """The first try is killed at a step, on either side of the fork; the second goes through a key without a fault."""
+    good = key_with(box, "--lost-after", "3")
+    request = "ledger 5 3000 300 3 200 0"
+    steps = {step: key_with(box, "--lost-after", "3", "--fault", step) for step in STEPS}
+
+    def try_twice(step: str) -> tuple[str, str]:
+        run_id = new_id()
+        hopeless = Retries(give_up_s=0.0)
+        with RaijinSession(steps[step], ssm=box.ssm(), retries=hopeless) as killed, contextlib.suppress(RaijinError):
+            killed.exec_command(request, run_id=run_id, timeout=30)
+        with RaijinSession(good, ssm=box.ssm()) as session:
+            try:
+                result = session.exec_command(request, run_id=run_id, timeout=60)
+            except RunLost as lost:
+                return run_id, "lost" if lost.run_id == run_id else "lost another run"
+        return run_id, f"{len(result.stdout)} {len(result.stderr)} {result.exit_code}"
+
+    with ThreadPoolExecutor(4) as pool:
+        ended = dict(zip(STEPS, pool.map(try_twice, STEPS), strict=True))
+    ran = entries(box)
+    assert {step: ran[run_id] for step, (run_id, _) in ended.items() if ran[run_id] > 1} == {}
+    assert {step: end for step, (_, end) in ended.items() if end not in ("3000 300 3", "lost")} == {}
+    never_ran = {step for step, (run_id, _) in ended.items() if ran[run_id] == 0}
+    assert all(ended[step][1] == "lost" for step in never_ran)
+    # Until it is decided who starts, and once the outcome is on record, nothing is lost; nor by the front process's end, ever.
+    safe = (*FRONT_STEPS, "supervisor-began", "start-prepared", "outcome-linked", "outcome-durable")
+    assert {step: ended[step][1] for step in safe if ended[step][1] == "lost"} == {}
