@@ -17,8 +17,10 @@ from dea.raijin import (
     AuthenticationFailed,
     CommandTimeout,
     ConnectionLost,
+    RaijinError,
     RaijinSession,
     Retries,
+    RunLost,
     Timeouts,
     connections,
 )
