@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dea.lambdas.answer import MIN_BYTES, answer_of, answers_in, cut
@@ -75,6 +75,7 @@ characters = st.one_of(st.characters(), st.sampled_from('\0\n"\\\x7f\u2028é\U00
 outputs = st.builds(lambda text, times: text * times, st.text(characters, max_size=30), st.integers(0, 200))
 
 
+@settings(deadline=None)
 @given(outputs, outputs, st.integers(MIN_BYTES, 8192), st.text("ab-_", min_size=8, max_size=128))
 @example("\U0001f600" * 3000, '"' * 3000, MIN_BYTES, "r" * 128)
 @example("x" * 3000, "", MIN_BYTES, "r" * 128)
@@ -87,6 +88,7 @@ def test_no_answer_is_longer_than_its_limit(stdout: str, stderr: str, max_bytes:
         assert (answer["stdout"], answer["stderr"]) == (stdout, stderr)
 
 
+@settings(deadline=None)
 @given(outputs, st.integers(0, 4000))
 def test_a_cut_text_is_head_and_tail_as_long_as_they_can_be(text: str, max_bytes: int) -> None:
     shown = cut(text, max_bytes, "R")
@@ -107,6 +109,7 @@ def test_results_are_made_answers_and_other_values_are_left_alone() -> None:
         assert answers_in(value, 6000) is value
 
 
+@settings(deadline=None)
 @given(st.integers(1, 20), st.integers(0, 5000))
 def test_a_list_of_results_shares_the_limit(count: int, length: int) -> None:
     answers = answers_in([result("x" * length)] * count, 24_000)

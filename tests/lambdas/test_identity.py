@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dea.lambdas import answer, identity
@@ -230,6 +230,7 @@ arns = st.text(st.characters(codec="utf-8"), max_size=40).map(
 )
 
 
+@settings(deadline=None)
 @given(arns, identities, texts, calls)
 def test_a_run_id_can_be_sent_and_is_the_same_again(arn: str, known: Identity, name: str, call: str | int) -> None:
     run_id = run_id_of(arn, known, name, call)
@@ -238,12 +239,14 @@ def test_a_run_id_can_be_sent_and_is_the_same_again(arn: str, known: Identity, n
     assert run_id == run_id_of(arn, copy.deepcopy(known), name, call)
 
 
+@settings(deadline=None)
 @given(st.tuples(arns, identities, texts, calls), st.tuples(arns, identities, texts, calls))
 def test_other_calls_have_other_run_ids(one: tuple[Any, ...], other: tuple[Any, ...]) -> None:
     assume(one != other)
     assert run_id_of(*one) != run_id_of(*other)
 
 
+@settings(deadline=None)
 @given(st.lists(texts, min_size=1, max_size=3), st.integers(0, 3), texts)
 def test_parts_do_not_run_into_each_other(parts: list[str], at: int, inserted: str) -> None:
     joined = "".join(parts)
@@ -258,6 +261,7 @@ def test_parts_do_not_run_into_each_other(parts: list[str], at: int, inserted: s
     )
 
 
+@settings(deadline=None)
 @given(identities, calls, st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1))
 def test_a_version_or_an_alias_does_not_matter(known: Identity, call: str | int, qualifier: str) -> None:
     assert run_id_of(f"{ARN}:{qualifier}", known, "c", call) == run_id_of(ARN, known, "c", call)

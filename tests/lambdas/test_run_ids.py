@@ -42,6 +42,7 @@ def test_a_retry_gets_the_same_ids_and_another_record_gets_others() -> None:
     first, again = DeliveryRunIds("c", CONTEXT, KNOWN), DeliveryRunIds("c", CONTEXT, KNOWN)
     other = DeliveryRunIds("c", CONTEXT, Identity("sqs", ("another",)))
     assert [first(), first()] == [again(), again()]
+    assert first.repeatable
     assert {first("k"), first()}.isdisjoint({other("k"), other(), other(), other()})
 
 
@@ -61,6 +62,7 @@ def test_what_nothing_is_known_of_gets_random_ids(
     ids = [DeliveryRunIds("c", context, known) for _ in range(2)]
     given = [call for each in ids for call in (each(), each(), each("k"))]
     assert len(set(given)) == 6
+    assert not any(each.repeatable for each in ids)
     assert all(is_run_id(one) and one.startswith("run-") for one in given)
     assert warned(caplog) == ["random"]
 
