@@ -7,5 +7,6 @@ user's `~/.ssh` or `~/.aws` is read or written, and nothing is left at the end, 
 """
 
 from dea.workspace.sandbox.client import LoginNodeKind, Sandbox, sandbox
+from dea.workspace.sandbox.exported import exported_session, leads_to_a_sandbox
 
-__all__ = ["LoginNodeKind", "Sandbox", "sandbox"]
+__all__ = ["LoginNodeKind", "Sandbox", "exported_session", "leads_to_a_sandbox", "sandbox"]

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 LoginNodeKind = Literal["openssh", "asyncssh"]
 
 REGION = "ap-southeast-2"
+ACCESS_KEY = "sandbox"
+"""The access key of every sandbox: no account of AWS has one like it."""
+
 _END_TIMEOUT_S = 20.0
 
 
@@ -77,7 +80,7 @@ class Sandbox:
         """The environment variables that lead an AWS SDK and `dea.raijin` here."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_ACCESS_KEY_ID": "sandbox",
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": "sandbox",
             "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
