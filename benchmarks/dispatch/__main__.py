@@ -1,7 +1,8 @@
 """What the dispatcher costs: with approval, hashing and audit, against a minimal bash dispatcher and against none.
 
 All sides run the same command, by turns within one run: called directly, and through a real sshd on a new connection for
-each call. Then the dispatcher alone, with 1, 100 and 1,000 commands and with an audit log of 1 and 100 MB.
+each call; and once more as a durable run, with a new run id each time. Then the dispatcher alone, with 1, 100 and 1,000
+commands and with an audit log of 1 and 100 MB.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,8 +40,11 @@ MIN_ROUNDS = 60
 COUNTS = (1, 100, 1000)
 LOG_MB = (1, 100)
 REQUEST = "work --age 72 --unit GiB"
-SIDES = ("none", "bash", "dea")
-HEADINGS = ("Way", "no dispatcher, ms", "minimal bash, ms", "dea-remote, ms", "dea-remote to bash")
+SIDES = ("none", "bash", "dea", "durable")
+HEADINGS = (
+    "Way", "no dispatcher, ms", "minimal bash, ms", "dea-remote, ms", "durable run, ms", "dea-remote to bash",
+    "durable to plain",
+)  # fmt: skip
 Call = Callable[[], object]
 
 
@@ -101,11 +106,13 @@ def _commands(root: Path, home: Path) -> dict[str, list[str]]:
         "none": [str(scripts / "work" / "run"), *REQUEST.split()[1:]],
         "bash": [str(HERE / "minimal.bash"), str(scripts)],
         "dea": [*dea, "--key", "benchmark", "--home", str(home)],
+        "durable": [*dea, "--key", "benchmark", "--home", str(home)],
     }
 
 
 def _direct(folder: Path) -> dict[str, Call]:
-    return {side: _starts(command) for side, command in _commands(_checkout(folder, 1), folder / "home").items()}
+    commands = _commands(_checkout(folder, 1), folder / "home")
+    return {side: _starts(command, durable=side == "durable") for side, command in commands.items()}
 
 
 def _sizes(folder: Path) -> dict[str, Call]:
@@ -131,11 +138,14 @@ def _fill_log(home: Path, size_bytes: int) -> None:
         written = sum(path.stat().st_size for path in (home / ".dea-orchestration" / "audit").iterdir())
 
 
-def _starts(command: list[str]) -> Call:
-    environment = {"PATH": "/usr/bin:/bin", "SSH_ORIGINAL_COMMAND": REQUEST}
+def _starts(command: list[str], *, durable: bool = False, by_ssh: bool = False) -> Call:
+    quiet = subprocess.DEVNULL
 
     def call() -> None:
-        subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+        request = f"--run-id {uuid.uuid4().hex} {REQUEST}" if durable else REQUEST
+        environment = {"PATH": "/usr/bin:/bin", "SSH_ORIGINAL_COMMAND": request}
+        words = [*command, request] if by_ssh else command
+        subprocess.run(words, env=environment, stdin=quiet, stdout=quiet, stderr=quiet, check=True)
 
     return call
 
@@ -157,7 +167,7 @@ def _through_sshd(folder: Path) -> Iterator[dict[str, Call]]:
         root = _checkout(folder, 1)
         forced = (
             forced_command(str(interpreters.login_node()), str(root), "benchmark", {"--home": str(home)})
-            if side == "dea"
+            if side in ("dea", "durable")
             else join(commands[side])
         )
         lines.append(authorized_keys_line(key.export_public_key().decode(), forced))
@@ -168,7 +178,10 @@ def _through_sshd(folder: Path) -> Iterator[dict[str, Call]]:
     ssh += ["-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"]
     where = f"{getpass.getuser()}@{openssh.HOST}"
     try:
-        yield {side: _starts([*ssh, "-i", str(folder / f"key-{side}"), where, REQUEST]) for side in SIDES}
+        yield {
+            side: _starts([*ssh, "-i", str(folder / f"key-{side}"), where], durable=side == "durable", by_ssh=True)
+            for side in SIDES
+        }
     finally:
         process.terminate()
         process.wait()
@@ -194,10 +207,10 @@ def _results(tables: dict[str, dict[str, list[float]]], sizes: dict[str, list[fl
     titles = {"direct": "called directly", "ssh": "SSH, a new connection"}
     rows = []
     for way, seconds in tables.items():
-        bash, dea = (statistics.median(seconds[side]) for side in ("bash", "dea"))
-        comparison = f"+{(dea - bash) * 1e3:.1f} ms" if way == "direct" else f"x {dea / bash:.3f}"
-        rows.append([titles[way], *(_spread(seconds[side]) for side in SIDES), comparison])
-    rows += [[f"called directly, {name}", "", "", _spread(seconds), ""] for name, seconds in sizes.items()]
+        bash, dea, durable = (statistics.median(seconds[side]) for side in ("bash", "dea", "durable"))
+        comparisons = [_compared(way, dea, bash), _compared(way, durable, dea)]
+        rows.append([titles[way], *(_spread(seconds[side]) for side in SIDES), *comparisons])
+    rows += [[f"called directly, {name}", "", "", _spread(seconds), "", "", ""] for name, seconds in sizes.items()]
     return {
         "benchmark": "dispatch",
         "command": "python benchmarks/dispatch",
@@ -213,6 +226,10 @@ def _results(tables: dict[str, dict[str, list[float]]], sizes: dict[str, list[fl
         "headings": list(HEADINGS),
         "rows": rows,
     }
+
+
+def _compared(way: str, ours: float, theirs: float) -> str:
+    return f"+{(ours - theirs) * 1e3:.1f} ms" if way == "direct" else f"x {ours / theirs:.3f}"
 
 
 def _spread(seconds: list[float]) -> str:

@@ -128,6 +128,8 @@ def _check_line(log: Log, name: str, seq: int, head: str, line: bytes) -> "tuple
         log.remarks.append(
             f"{where}: the line that was being written here was cut off ({fields.get('lost_bytes')} bytes are lost)"
         )
+    if event == "refused" and "command" in fields:
+        event = "ended"  # it was recorded as started, and then could not be
     log.lines += 1
     return sha256(line).hexdigest(), str(event)
 

@@ -61,6 +61,15 @@ def test_a_disk_that_fills_up_in_mid_run_keeps_the_outcome(small):
     assert (again.status, again.receipt.outcome, again.receipt.stdout_bytes) == (3, "exited", 5_000_000)
 
 
+def test_a_run_that_fills_the_disk_can_be_cancelled(small, until):
+    small.options += ("--lost-after", "3")
+    small.add("fills", "#!/bin/sh\ncat /dev/zero\n", max_output_bytes=1 << 40)
+    small.ask("--run-id run-0001 --detach fills")
+    until(lambda: os.statvfs(small.state).f_bavail == 0)
+    answer = small.ask("--cancel run-0001")
+    assert (answer.status, answer.receipt.outcome, answer.receipt.status) == (0, "cancelled", 143)
+
+
 def test_a_disk_that_is_full_at_the_start_runs_nothing_and_says_so(small):
     small.add("counted", '#!/bin/sh\necho x >> "$HOME/starts"\n')
     small.ask("--run-id run-0000 echo_args a")

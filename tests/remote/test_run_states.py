@@ -135,6 +135,7 @@ def test_a_start_whose_process_is_dead_is_lost_for_good(counted, step):
     age(counted)
     for _ in range(2):
         assert counted.ask(RUN).receipt.outcome == "lost"
+    assert counted.ask("--cancel run-0001").receipt.outcome == "lost"
     assert starts(counted) <= 1
 
 
@@ -190,6 +191,7 @@ def test_a_folder_that_is_no_claim_runs_nothing(counted, content):
     answer = counted.ask(RUN)
     assert (answer.stdout, answer.status) == (b"", 126)
     assert b"the state folder cannot be written" in answer.stderr
+    assert asked(counted) == ("refused", 127, False)
     assert starts(counted) == 1
 
 

@@ -187,6 +187,7 @@ def test_arguments_any_is_shown_for_what_it_is(checkout: Checkout, capsys: pytes
         ("summary: x\ntimeout: 0\n", "timeout (seconds) is a whole number"),
         ("summary: x\ntimeout: 30m\n", "timeout (seconds) is a whole number"),
         ("summary: x\nmax_parallel: 0\n", "max_parallel is a whole number"),
+        ("summary: x\nmax_output_bytes: 1 GiB\n", "max_output_bytes is a whole number"),
         ("summary: x\nstdin: client\n", "stdin is true or false"),
         ("summary: x\nenvironment: [A]\n", "environment is a mapping"),
         ("summary: x\nenvironment: {A: 5}\n", "the value of A is no text: quote it"),
@@ -271,9 +272,31 @@ def test_all_approves_the_site_and_every_command_or_nothing(checkout: Checkout) 
     checkout.check()
 
 
+def test_what_a_site_says_of_output_and_requests_is_approved_and_shown(
+    checkout: Checkout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = {
+        "max_output_bytes": 1000,
+        "stored_days": 3,
+        "stored_bytes": 5000,
+        "request_burst": 7,
+        "requests_per_second": 2,
+    }
+    (checkout.scripts / "site.yaml").write_text("".join(f"{key}: {value}\n" for key, value in limits.items()))
+    checkout.approve("site")
+    site = json.loads((checkout.scripts / "site.approved.json").read_text())
+    assert {key: site[key] for key in limits} == limits
+    shown = capsys.readouterr().err
+    assert [f"{key}: {value}" in shown for key, value in limits.items()] == [True] * 5
+
+
 @pytest.mark.parametrize(
-    "text", ["path: bin\n", "path: [bin]\n", "PATH: /bin\n", "timeout: 0\n", "environment: {HOME: /x}\n", "path: []\n"]
-)
+    "text",
+    [
+        "path: bin\n", "path: [bin]\n", "PATH: /bin\n", "timeout: 0\n", "environment: {HOME: /x}\n", "path: []\n",
+        "stored_days: 0\n", "stored_bytes: many\n", "request_burst: -1\n", "requests_per_second: 0.5\n",
+    ],
+)  # fmt: skip
 def test_a_site_that_is_wrong_is_refused(checkout: Checkout, text: str) -> None:
     (checkout.scripts / "site.yaml").write_text(text)
     with pytest.raises(WorkspaceError, match=r"site\.yaml cannot be approved"):

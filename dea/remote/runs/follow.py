@@ -89,7 +89,8 @@ class Output:
             return False  # pruned
         moved = False
         try:
-            while self._sent[number] < os.fstat(descriptor).st_size:
+            size_bytes = os.fstat(descriptor).st_size  # by now: the other stream has its turn, even if this one grows
+            while self._sent[number] < size_bytes:
                 data = os.pread(descriptor, _CHUNK_BYTES, self._sent[number])
                 if not data:
                     break  # an NFS client can know the length before the content

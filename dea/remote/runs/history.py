@@ -28,7 +28,7 @@ def history(site: Site, key: Key, since: "str | None") -> "tuple[dict[str, objec
         f"{entry['received']}  {entry['key'] or 'by hand'}  {entry['run_id']}  {entry['outcome']}"
         + (f" {entry['status']}" if entry["status"] is not None else "")
         + (f"  {entry['duration_s']:.1f} s" if entry["duration_s"] is not None else "")
-        + f"  {join([entry['command'], *entry['arguments']])}"
+        + f"  {_line_of([entry['command'], *entry['arguments']])}"
         for entry in entries
     ]
     return {"runs": entries}, lines or ["no runs"]
@@ -56,6 +56,13 @@ def _entry(site: Site, store: Store, run: Run) -> "dict[str, Any]":
         "stdout_bytes": outcome.get("stdout_bytes", stored["stdout"]),
         "stderr_bytes": outcome.get("stderr_bytes", stored["stderr"]),
     }
+
+
+def _line_of(words: "list[str]") -> str:
+    try:
+        return join(words)
+    except ValueError:  # by hand, an argument can hold what no request may
+        return " ".join(ascii(word) for word in words)
 
 
 def _seconds_between(start: str, end: str) -> float:

@@ -13,7 +13,7 @@ from dea.remote.contract.receipt import REFUSED as OUTCOME_REFUSED
 from dea.remote.contract.request import CANCEL, RERUN, RESULT, Refusal, Request, shown
 from dea.remote.contract.status import FAILED, NOT_FOUND, REFUSED
 from dea.remote.decision import Plan, decide, recorded_arguments
-from dea.remote.exchange import Exchange, failure, say
+from dea.remote.exchange import Exchange, complain, failure, say
 from dea.remote.launch import GRACE_S
 from dea.remote.places import Place, place_for
 from dea.remote.runs.follow import CLAIMED, ClientGone, Output, Standing, Watch, follow, standing
@@ -89,9 +89,13 @@ class _Handler:
             if found.state == CLAIMED:
                 self._end_before_start(run)
             found = self._await_end(run)
-        self._exchange.record(
-            ("cancelled", {"run_id": self._run_id, "outcome": found.reported(self._site.lost_after_s)})
-        )
+        about: "dict[str, object]" = {"run_id": self._run_id, "outcome": found.reported(self._site.lost_after_s)}
+        try:
+            self._exchange.record(("cancelled", about))
+        except Refusal as unrecorded:
+            complain(
+                unrecorded
+            )  # nothing was started, and what fills the disk must not keep its own end from being known
         self._hand_out_receipt(run, found)
         return 0
 

@@ -4,7 +4,7 @@
                                   stdout       what is kept of the command's output
                                   stderr
                                   pulse        its time of modification is the heartbeat
-                                  cancel       not empty: somebody wants it to end
+                                  cancel       `1`: somebody wants it to end
                                   started      who runs it; the first link(2) wins
                                   outcome      how it ended; the first link(2) wins
                                   attempt-N    the run id of the Nth attempt, as a symbolic link's text
@@ -113,7 +113,7 @@ class Run:
         """
         descriptor = os.open(self.path(CANCEL), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            os.write(descriptor, b"1")
+            os.pwrite(descriptor, b"1", 0)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -125,7 +125,7 @@ class Run:
         except OSError:
             return False
         try:
-            return os.fstat(descriptor).st_size > 0
+            return os.read(descriptor, 1) == b"1"
         finally:
             os.close(descriptor)
 
@@ -254,8 +254,9 @@ class Store:
         run = Run(folder, claim)
         try:
             write_new(run.path(CLAIM), encode(claim))
-            for name in (STDOUT, STDERR, PULSE, CANCEL):
+            for name in (STDOUT, STDERR, PULSE):
                 write_new(run.path(name), b"")
+            write_new(run.path(CANCEL), b"0")  # written over later: also on a disk that the run itself has filled
             run.reserve(str(claim["token"]))
         except OSError:
             discard(folder)
