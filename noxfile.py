@@ -18,6 +18,7 @@ nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["tests", "remote", "lint", "types", "docs"]
 
 LOCK = "requirements-dev.lock"
+RUNTIME_CLIENT_LOCK = "dea/workspace/runtime/client.lock"
 PARTS = ("remote", "raijin", "lambdas", "workspace")
 FUNCTIONS = sorted(folder.name for folder in (ROOT / "functions").iterdir() if (folder / f"{folder.name}.py").is_file())
 # What ruff looks at.
@@ -70,7 +71,7 @@ def remote(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and imports, shell scripts, YAML files, and that every command is approved as it stands."""
+    """Check style and imports, shell scripts, YAML files, and that approvals and locks are up to date."""
     _install_workspace(session)
     session.run("ruff", "check", *PYTHON)
     session.run("ruff", "format", "--check", *PYTHON)
@@ -81,6 +82,7 @@ def lint(session: nox.Session) -> None:
     shell = [path for path in scripts if Path(path).read_bytes().startswith((b"#!/bin/sh", b"#!/bin/bash"))]
     session.run("shellcheck", *shell, ".ci/run", external=True)
     session.run("inv", "approve", "--check")
+    session.run("inv", "lock", "--name", "all", "--check")
     session.run("yamllint", "--strict", "functions", "raijin_scripts", ".yamllint.yaml")
 
 
@@ -147,7 +149,7 @@ def dev(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def lock(session: nox.Session) -> None:
-    """Pin the development tools anew in requirements-dev.lock: third-party packages only, with hashes, no index address."""
+    """Pin the development tools and AWS's runtime client anew: third-party packages only, with hashes, no index address."""
     uv: str = nox.virtualenv.UV
     internal = (argument for part in PARTS for argument in ("--no-emit-package", f"dea-{part}"))
     options = (
@@ -159,7 +161,8 @@ def lock(session: nox.Session) -> None:
         "--no-annotate",
         "--no-emit-index-url",
     )
-    sources = ("--group", "dev", "dea/workspace/pyproject.toml")
-    session.run(
-        uv, "pip", "compile", "--quiet", *options, *internal, *sources, "-o", LOCK, *session.posargs, external=True
-    )
+    for path, sources in (
+        (LOCK, (*internal, "--group", "dev", "dea/workspace/pyproject.toml")),
+        (RUNTIME_CLIENT_LOCK, ("--group", "runtime-client")),
+    ):
+        session.run(uv, "pip", "compile", "--quiet", *options, *sources, "-o", path, *session.posargs, external=True)

@@ -49,31 +49,161 @@ def new(context: Any, name: str, kind: str = "raijin", from_: str = "") -> None:
     scaffold.make(name, kind, old=Path(from_) if from_ else None)
 
 
+@task(
+    help={
+        "name": "The function's name, or all.",
+        "upgrade": "Take the newest versions instead of keeping those that still fit.",
+        "check": "Write nothing: fail if a lock is missing, stale or changed by hand.",
+    }
+)
+def lock(context: Any, name: str, upgrade: bool = False, check: bool = False) -> int:
+    """Pin what a function requires, with hashes, in its requirements.lock."""
+    from dea.workspace.packaging import tasks
+
+    return tasks.lock(name, upgrade=upgrade, check=check)
+
+
 @task(help={"name": "The function's name, or all."})
 def install(context: Any, name: str) -> None:
-    """Install what a function requires into the current virtual environment."""
+    """Install what a function's lock pins into the current virtual environment."""
     from dea.workspace import installation
 
     installation.install(name)
 
 
 @task(
-    iterable=["set"],
+    help={
+        "name": "The function's name, or all.",
+        "output": "The zip (default: dist/NAME.zip).",
+        "python": "Another version of Python than function.yaml names, as in 3.13.",
+        "arch": "Another architecture than function.yaml names: x86_64 or arm64.",
+        "explain": "Print what each part takes, and what was left out by which rule.",
+        "require-pyc": "Fail where there is no interpreter to compile with, instead of packaging sources alone.",
+        "json": "Print JSON.",
+    }
+)
+def package(
+    context: Any,
+    name: str,
+    output: str = "",
+    python: str = "",
+    arch: str = "",
+    explain: bool = False,
+    require_pyc: bool = False,
+    json: bool = False,
+) -> int:
+    """Build a function's package, the zip that Lambda takes: the same bytes from the same inputs."""
+    from dea.workspace.packaging import tasks
+
+    return tasks.package(
+        name,
+        output=output,
+        python=python,
+        architecture=arch,
+        require_pyc=require_pyc,
+        explain=explain,
+        as_json=json,
+    )
+
+
+@task(
+    iterable=["event", "set"],
     help={
         "name": "The function's name.",
         "environment": "The environment of its env_vars.yaml (default: default).",
-        "event": "The event: a file, a JSON text, or - for standard input.",
+        "event": "The event: a file, a JSON text, or - for standard input; may be repeated, for one process (default: {}).",
         "set": "NAME=VALUE: sets an environment variable, over the file's value; may be repeated.",
         "target": "sandbox, or aws: your own AWS credentials and the real login node.",
+        "yes": "With --target aws: do not ask.",
+        "source": "Run from the working tree with this Python instead of from the package.",
+        "zip": "Run this package instead of making one.",
+        "timeout": "Seconds that one invocation may take (default: function.yaml's).",
+        "log-format": "Text or JSON, as Lambda's log formats.",
+        "request-id": "The request id, to play a retry (default: a new one for each event).",
+        "retries": "How often a failed event is tried again with the same request id; Lambda tries asynchronous ones twice more.",
+        "json": "Print a list with the result or error document and the figures of each invocation.",
     },
 )
 def run_lambda(
-    context: Any, name: str, environment: str | None = None, event: str = "{}", set: Any = None, target: str = "sandbox"
+    context: Any,
+    name: str,
+    environment: str | None = None,
+    event: Any = None,
+    set: Any = None,
+    target: str = "sandbox",
+    yes: bool = False,
+    source: bool = False,
+    zip: str = "",
+    timeout: str = "",
+    log_format: str = "Text",
+    request_id: str = "",
+    retries: str = "0",
+    json: bool = False,
 ) -> int:
-    """Run a function once; print its log, and its result as JSON."""
+    """Run a function as Lambda does; print its log and reports, and its result as JSON."""
     from dea.workspace import run_lambda
 
-    return run_lambda.run(name, environment_name=environment, event=event, settings=set or (), target=target)
+    return run_lambda.run(
+        name,
+        environment_name=environment,
+        sources=event or (),
+        settings=set or (),
+        target=target,
+        confirmed=yes,
+        from_source=source,
+        package=Path(zip) if zip else None,
+        timeout_s=timeout,
+        log_format=log_format,
+        request_id=request_id,
+        retries=retries,
+        as_json=json,
+    )
+
+
+@task(
+    help={
+        "name": "The function's name.",
+        "zip": "Its package (default: dist/NAME.zip).",
+        "json": "Print a JSON list of the checks: ok is true, false, or null for what could not be tried here.",
+    }
+)
+def validate(context: Any, name: str, zip: str = "", json: bool = False) -> int:
+    """Check a function's package as it will be on Lambda: the zip alone, a line for each check."""
+    from dea.workspace import validation
+
+    return validation.validate(name, zip_path=zip, as_json=json)
+
+
+@task(
+    help={
+        "name": "The function's name.",
+        "environment": "The environment of its env_vars.yaml (default: default).",
+        "account": "The AWS account's id, 12 digits.",
+        "region": "The AWS region (default: AWS_REGION or AWS_DEFAULT_REGION of the shell).",
+        "key-arn": "The KMS key of its SSM parameters (default: any, as far as it is theirs).",
+        "function-name": "Its name on Lambda (default: the function's name).",
+    }
+)
+def policy(
+    context: Any,
+    name: str,
+    environment: str | None = None,
+    account: str = "",
+    region: str = "",
+    key_arn: str = "",
+    function_name: str = "",
+) -> None:
+    """Print the least IAM policy that a function needs, as JSON."""
+    from dea.workspace import policy
+
+    policy.show(
+        name,
+        environment_name=environment,
+        account=account,
+        region=region,
+        key_arn=key_arn,
+        function_name=function_name,
+    )
 
 
 @task(help={"name": "The command's name.", "args": "Its arguments, quoted as for a shell: --args \"--days 3 'a b'\"."})

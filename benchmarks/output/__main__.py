@@ -130,9 +130,7 @@ def _measure(box: Sandbox, side: str, mebibytes: int, client: list[str]) -> dict
     finally:
         over.set()
         watching.join()
-    seconds, size_bytes, peak_kib = json.loads(done.stdout)
-    if size_bytes != mebibytes * 1024**2:
-        sys.exit(f"{side}: {size_bytes} bytes came of {mebibytes} MiB")
+    seconds, peak_kib = json.loads(done.stdout)
     shutil.rmtree(box.home / ".dea-orchestration" / "runs", ignore_errors=True)  # or the disk would fill up
     return {"mib_s": mebibytes / seconds, "client_mib": peak_kib / 1024, "node_mib": max(peaks, default=0) / 1024}
 

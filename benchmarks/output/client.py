@@ -11,6 +11,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 
 class Counter:
@@ -30,40 +31,46 @@ class Counter:
         """Do nothing."""
 
 
-def dea(mebibytes: str, _: list[str]) -> tuple[float, int, int]:
-    """Take it in through the session: seconds, bytes, peak of this process."""
+def dea(mebibytes: str, _: list[str]) -> tuple[float, int]:
+    """Take it in through the session: seconds, peak of this process."""
     from dea.raijin import RaijinSession  # noqa: PLC0415 - only this side's process imports it
 
     counter = Counter()
     with RaijinSession() as session:
+        seconds = _beyond_nothing(
+            lambda size: session.exec_command(f"flood {size}", max_output=0, stdout_to=counter).check(), mebibytes
+        )
+    if counter.size_bytes != int(mebibytes) * 1024**2:
+        sys.exit(f"{counter.size_bytes} bytes came of {mebibytes} MiB")
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def openssh(mebibytes: str, client: list[str], durable: bool = False) -> tuple[float, int]:
+    """Take it in through OpenSSH's client: seconds, peak of the client."""
+
+    def take(size: str) -> None:
+        options = f"--run-id bench-{secrets.token_hex(8)} " if durable else ""
+        # Straight to /dev/null: a pipe and a reader would cost more than the client itself.
+        quiet = subprocess.DEVNULL
+        subprocess.run([*client, "--", f"{options}flood {size}"], stdout=quiet, stderr=quiet, check=True)
+
+    seconds = _beyond_nothing(take, mebibytes)
+    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+
+
+def _beyond_nothing(take: Callable[[str], object], mebibytes: str) -> float:
+    """Return how many seconds an output takes longer than none: connecting and starting are not what is measured."""
+    seconds = []
+    for size in ("0", mebibytes):
         begin = time.perf_counter()
-        session.exec_command(f"flood {mebibytes}", max_output=0, stdout_to=counter).check()
-        seconds = time.perf_counter() - begin
-    return seconds, counter.size_bytes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        take(size)
+        seconds.append(time.perf_counter() - begin)
+    return seconds[1] - seconds[0]
 
 
-def openssh(mebibytes: str, client: list[str], options: str = "") -> tuple[float, int, int]:
-    """Take it in through OpenSSH's client: seconds, bytes, peak of the client."""
-    # Connected before the clock starts, as the session is: a master connection would be another process's memory.
-    begin = time.perf_counter()
-    process = subprocess.Popen(
-        [*client, "--", f"{options}flood {mebibytes}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    size_bytes = 0
-    while data := process.stdout.read1(1 << 20):
-        if size_bytes == 0:
-            begin = time.perf_counter()
-        size_bytes += len(data)
-    if process.wait() != 0 and process.stderr is not None:
-        sys.exit(process.stderr.read().decode())
-    seconds = time.perf_counter() - begin
-    return seconds, size_bytes, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-
-
-def openssh_durable(mebibytes: str, client: list[str]) -> tuple[float, int, int]:
+def openssh_durable(mebibytes: str, client: list[str]) -> tuple[float, int]:
     """Take in a durable run's output through OpenSSH's client."""
-    return openssh(mebibytes, client, f"--run-id bench-{secrets.token_hex(8)} ")
+    return openssh(mebibytes, client, durable=True)
 
 
 if __name__ == "__main__":

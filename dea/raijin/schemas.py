@@ -14,11 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from dea.raijin.errors import RequestRefused
+from dea.remote.contract.packaged import FILE, FORMAT
 
-FILE = "dea_commands.json"
-"""The file in a package's root: `{"format": 1, "commands": {NAME: {"arguments": ..., "schema": SHA-256}}}`."""
-
-FORMAT = 1
 _CHECKOUT = Path(__file__).parents[2]
 
 

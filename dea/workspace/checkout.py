@@ -6,7 +6,6 @@ import ast
 import keyword
 import sys
 from dataclasses import dataclass
-from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import yaml
@@ -118,6 +117,8 @@ def check_new_name(name: str) -> None:
         WorkspaceError: If it is not `[a-z][a-z0-9_]{0,63}`, is a word of Python, or stands for something else already: in the
             tasks, or as a module that a function of that name would hide.
     """
+    from importlib.metadata import packages_distributions  # noqa: PLC0415 - slow to import, and new names are rare
+
     if not is_name(name) or keyword.iskeyword(name) or name == "all":
         raise WorkspaceError(
             f"{name!r} cannot be a name here: use [a-z][a-z0-9_]{{0,63}}, no word of Python and not 'all'"

@@ -7,9 +7,11 @@
         default: 72                 # used where an environment gives no value
     environments:                   # values per environment; `default` is the one that is used unless another is asked for
       default: {MAX_AGE_HOURS: 72}
-      production: {MAX_AGE_HOURS: 168}
+      production: {MAX_AGE_HOURS: 168, API_TOKEN: {ssm: dea.tidy.token}}
 
-Two older forms are read too: a plain mapping of names to values, and one mapping of names to values per environment.
+In a value's place, `{ssm: NAME}` names the SSM parameter that holds it: `fetch` reads it when the function runs, and nothing
+writes or prints it. Two older forms are read too: a plain mapping of names to values, and one mapping of names to values per
+environment. Reading is pure but for the file; only `fetch` asks AWS.
 """
 
 from __future__ import annotations
@@ -18,11 +20,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from dea.workspace.errors import WorkspaceError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
 
 FILE_NAME = "env_vars.yaml"
 DEFAULT_ENVIRONMENT = "default"
@@ -33,6 +38,19 @@ _SECRET_NAME = re.compile(
 )
 _SECRET_VALUE = re.compile(r"://[^/@]*:[^/@]*@|-----BEGIN")  # a URL with a password, a key
 _VARIABLE_KEYS = {"name", "description", "required", "default"}
+# AWS Systems Manager API Reference, "PutParameter": a name with a slash is a path, and begins with one.
+_PARAMETER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,1011}|(?=.{1,1011}\Z)(/[A-Za-z0-9_.-]+)+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class SsmParameter:
+    """Where a value is kept that is not written down: an SSM parameter.
+
+    Attributes:
+        name: The parameter's name.
+    """
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +67,7 @@ class Variable:
     name: str
     description: str = ""
     required: bool = False
-    default: str | None = None
+    default: str | SsmParameter | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +82,23 @@ class EnvironmentFile:
 
     path: Path
     variables: dict[str, Variable] = field(default_factory=dict)
-    environments: dict[str, dict[str, str]] = field(default_factory=dict)
+    environments: dict[str, dict[str, str | SsmParameter]] = field(default_factory=dict)
+
+    def values(self, environment: str | None) -> dict[str, str | SsmParameter]:
+        """Return the values of an environment, defaults included.
+
+        Args:
+            environment: Its name; None for `default`.
+
+        Raises:
+            WorkspaceError: If it is not declared.
+        """
+        name = environment or DEFAULT_ENVIRONMENT
+        if name not in self.environments and (environment is not None or self.environments):
+            choices = ", ".join(self.environments) or "(none)"
+            raise WorkspaceError(f"{self.path} declares no environment {name!r}: choose one of {choices}")
+        defaults = {one.name: one.default for one in self.variables.values() if one.default is not None}
+        return {**defaults, **self.environments.get(name, {})}
 
     def resolve(self, environment: str | None, settings: Mapping[str, str], shell: Mapping[str, str]) -> Resolved:
         """Return the values to run with.
@@ -78,15 +112,9 @@ class EnvironmentFile:
             WorkspaceError: If the environment is not declared or a required variable has no value.
         """
         name = environment or DEFAULT_ENVIRONMENT
-        if name not in self.environments and (environment is not None or self.environments):
-            choices = ", ".join(self.environments) or "(none)"
-            raise WorkspaceError(f"{self.path} declares no environment {name!r}: choose one of {choices}")
-        values = {
-            one.name: one.default
-            for one in self.variables.values()
-            if one.default is not None and one.name not in shell
-        }
-        values.update(self.environments.get(name, {}))
+        given = self.environments.get(name, {})
+        # A default does not replace what the shell has.
+        values = {key: value for key, value in self.values(environment).items() if key in given or key not in shell}
         values.update(settings)
         missing = [
             one.name
@@ -98,21 +126,63 @@ class EnvironmentFile:
                 f"{self.path}: required variables without a value in environment {name!r}: {', '.join(missing)}; "
                 f"give them there or with --set {missing[0]}=VALUE"
             )
-        replaced = sorted(key for key, value in values.items() if key in shell and shell[key] != value)
-        return Resolved(values, replaced)
+        return Resolved(
+            values={key: value for key, value in values.items() if isinstance(value, str)},
+            replaced=sorted(key for key, value in values.items() if key in shell and shell[key] != value),
+            parameters={key: value.name for key, value in values.items() if isinstance(value, SsmParameter)},
+        )
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """The values to run a function with.
+    """The values to run a function with. A variable is either in `values` or in `parameters`.
 
     Attributes:
         values: The values by name.
-        replaced: Names whose value in the shell was another one.
+        replaced: Names whose value in the shell was another one, or may have been.
+        parameters: The SSM parameters' names by the names of the variables that they hold the values of.
     """
 
     values: dict[str, str]
     replaced: list[str]
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    def shown(self) -> list[str]:
+        """Return what is set, a line each, sorted, as it may be printed: no secret and no parameter's value."""
+        texts = {name: shown_value(name, value) for name, value in self.values.items()}
+        texts |= {name: f"(from SSM parameter {parameter})" for name, parameter in self.parameters.items()}
+        return [
+            f"{name}={text}" + ("  (replaces the shell's)" if name in self.replaced else "")
+            for name, text in sorted(texts.items())
+        ]
+
+
+def fetch(parameters: Mapping[str, str], ssm: SSMClient | None) -> dict[str, str]:
+    """Return the values of variables whose values SSM parameters hold, decrypted; up to ten are asked for in one request.
+
+    Args:
+        parameters: The parameters' names by the variables' names, as `Resolved` has them.
+        ssm: The client to ask with; None for one with this process's AWS settings.
+
+    Raises:
+        WorkspaceError: If a parameter does not exist, may not be read, or SSM cannot be asked.
+
+    Note:
+        The values are secrets: hand them to the function's process, and to nothing that is printed or written.
+    """
+    if not parameters:
+        return {}
+    from dea.lambdas.environment import read_parameters  # noqa: PLC0415 - boto3 and paramiko, for what needs none mostly
+    from dea.raijin import CredentialsError  # noqa: PLC0415
+
+    try:
+        values = read_parameters(parameters.values(), ssm=ssm)
+    except CredentialsError as error:
+        names = sorted(name for name, parameter in parameters.items() if parameter in error.parameters)
+        raise WorkspaceError(
+            f"{', '.join(names)}: {error}; to do without, give the value with --set {names[0]}=VALUE"
+        ) from error
+    return {name: values[parameter] for name, parameter in parameters.items()}
 
 
 def shown_value(name: str, value: str) -> str:
@@ -172,7 +242,9 @@ def read(path: Path) -> EnvironmentFile:
     else:
         variables = {}
         # The two older forms: values of one environment, or one mapping of values for each.
-        nested = all(isinstance(value, dict | None) for value in content.values()) and any(content.values())
+        nested = any(content.values()) and all(
+            isinstance(value, dict | None) and not _names_a_parameter(value) for value in content.values()
+        )
         environments = content if nested else {DEFAULT_ENVIRONMENT: content}
     if not isinstance(environments, dict):
         raise WorkspaceError(
@@ -209,24 +281,40 @@ def _variables(path: Path, entries: Any) -> dict[str, Variable]:
             name=name,
             description=str(entry.get("description", "")),
             required=entry.get("required", False),
-            default=None if default is None else _text(path, name, default),
+            default=None if default is None else _value(path, name, default),
         )
     return found
 
 
-def _values(path: Path, environment: str, mapping: Any) -> dict[str, str]:
+def _values(path: Path, environment: str, mapping: Any) -> dict[str, str | SsmParameter]:
     if mapping is None:
         return {}
     if not isinstance(mapping, dict):
         raise WorkspaceError(f"{path}: environment {environment!r} is a {_kind(mapping)}: it maps names to values")
-    values = {}
+    values: dict[str, str | SsmParameter] = {}
     for name, value in mapping.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise WorkspaceError(
                 f"{path}: {name!r:.80} in environment {environment!r} cannot be the name of an environment variable"
             )
-        values[name] = _text(path, name, value)
+        values[name] = _value(path, name, value)
     return values
+
+
+def _value(path: Path, name: str, value: Any) -> str | SsmParameter:
+    if not _names_a_parameter(value):
+        return _text(path, name, value)
+    parameter = value["ssm"]
+    if not isinstance(parameter, str) or not _PARAMETER_NAME.fullmatch(parameter):
+        raise WorkspaceError(
+            f"{path}: {name}: {parameter!r:.80} cannot be the name of an SSM parameter: letters, digits and _ . - are; "
+            "with slashes it is a path that begins with one"
+        )
+    return SsmParameter(parameter)
+
+
+def _names_a_parameter(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"ssm"}
 
 
 def _text(path: Path, name: str, value: Any) -> str:
@@ -239,7 +327,8 @@ def _text(path: Path, name: str, value: Any) -> str:
             raise WorkspaceError(f"{path}: {name} holds a NUL character, which no environment variable can")
         return text
     raise WorkspaceError(
-        f"{path}: {name} is a {_kind(value)}: a value is a string, a number, true or false (quote it to mean the text)"
+        f"{path}: {name} is a {_kind(value)}: a value is a string, a number, true or false (quote it to mean the text), "
+        "or {ssm: NAME} for what an SSM parameter holds"
     )
 
 

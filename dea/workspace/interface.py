@@ -7,28 +7,48 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from invoke.exceptions import Exit
 from invoke.tasks import Task
 from invoke.tasks import task as invoke_task
-from rich.console import Console
 
 from dea.workspace.errors import WorkspaceError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 STATUS_FAILED = 1
 
 _T = TypeVar("_T")
 
-console = Console(stderr=True, highlight=False)
+
+class _Console:
+    """Stands for the console until it is used: importing rich takes as long as all that a task without it does."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_made_console(), name)
+
+
+@functools.cache
+def _made_console() -> Console:
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(stderr=True, highlight=False)
+
+
+console: Console = _Console()  # type: ignore[assignment]  # it answers as the real one does
 """Where progress and remarks go; stdout is kept for what a program would read."""
 
 
 def task(**options: Any) -> Callable[[Callable[..., int | None]], Task[Any]]:
     """Make an Invoke task of a function, so that a `WorkspaceError` ends it with one line on stderr and status 1.
+
+    A TERM signal ends it as Ctrl-C does: what it has started and made goes with it.
 
     Args:
         **options: As for Invoke's own `task`.
@@ -39,6 +59,7 @@ def task(**options: Any) -> Callable[[Callable[..., int | None]], Task[Any]]:
     def decorate(body: Callable[..., int | None]) -> Task[Any]:
         @functools.wraps(body)
         def guarded(*args: Any, **kwargs: Any) -> None:
+            signal.signal(signal.SIGTERM, _interrupt)
             try:
                 status = body(*args, **kwargs)
             except WorkspaceError as error:
@@ -52,6 +73,10 @@ def task(**options: Any) -> Callable[[Callable[..., int | None]], Task[Any]]:
         return made
 
     return decorate
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @contextmanager

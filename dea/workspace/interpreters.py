@@ -13,7 +13,10 @@ import subprocess
 from pathlib import Path
 
 _NAME = re.compile(r"python3\.\d+", re.ASCII)
-_ASK = "import sys; print(sys.implementation.name, '%d.%d' % sys.version_info[:2], getattr(sys, '_base_executable', sys.executable))"
+_ASK = (
+    "import sys; v = sys.version_info; level = '' if v[3] == 'final' else v[3][0] + str(v[4]); "
+    "print(sys.implementation.name, '%d.%d' % v[:2], '%d.%d.%d' % v[:3] + level, getattr(sys, '_base_executable', sys.executable))"
+)
 
 
 @functools.cache
@@ -28,8 +31,17 @@ def installed() -> dict[str, Path]:
             if not _NAME.fullmatch(path.name) or path.name.removeprefix("python") in found:
                 continue
             if (answer := _ask(path)) is not None:
-                found.setdefault(*answer)
+                found.setdefault(answer[0], answer[2])
     return dict(sorted(found.items(), key=lambda item: int(item[0].partition(".")[2])))
+
+
+def find(version: str) -> tuple[Path, str] | None:
+    """Return a CPython of one minor version, and its exact version (`3.13.0`), without asking all others; None if there is none."""
+    for folder in _folders():
+        path = folder / f"python{version}"
+        if path.is_file() and (answer := _ask(path)) is not None and answer[0] == version:
+            return answer[2], answer[1]
+    return None
 
 
 def at_least(version: str) -> dict[str, Path]:
@@ -57,15 +69,27 @@ def _folders() -> list[Path]:
     on_path = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     data = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
-    managed = [*pyenv.glob("versions/*/bin"), *data.glob("uv/python/*/bin")]
-    return [folder for folder in (*on_path, *sorted(managed)) if folder.is_dir() and folder.name != "shims"]
+    managed = [
+        path
+        for base, pattern in ((pyenv, "versions/*/bin"), (data, "uv/python/*/bin"))
+        for path in _glob(base, pattern)
+    ]
+    return [folder for folder in (*on_path, *managed) if folder.name != "shims" and os.access(folder, os.X_OK)]
 
 
-def _ask(path: Path) -> tuple[str, Path] | None:
-    """Return the minor version and the real executable of an interpreter, or None if it is no working CPython."""
+def _glob(base: Path, pattern: str) -> list[Path]:
     try:
-        answer = subprocess.run([path, "-I", "-c", _ASK], capture_output=True, text=True, timeout=10, check=True).stdout
+        return sorted(base.glob(pattern))
+    except PermissionError:  # another user's
+        return []
+
+
+def _ask(path: Path) -> tuple[str, str, Path] | None:
+    """Return an interpreter's minor and exact version and its real executable, or None if it is no working CPython."""
+    command = [str(path), "-I", "-S", "-c", _ASK]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    implementation, version, executable = answer.strip().split(" ", 2)
-    return (version, Path(executable)) if implementation == "cpython" else None
+    implementation, minor, exact, executable = answer.strip().split(" ", 3)
+    return (minor, exact, Path(executable)) if implementation == "cpython" else None

@@ -55,11 +55,6 @@ def stay_up(login_node: str | None, *, as_json: bool) -> None:
     kind = next((one for one in kinds if one == login_node), None)
     if login_node is not None and kind is None:
         raise WorkspaceError(f"--login-node {login_node!r} is not known: choose one of {', '.join(kinds)}")
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
     with contextlib.suppress(KeyboardInterrupt), starting(STARTING, sandbox(kind)) as box:
         if as_json:
             print_json({"login_node": box.login_node, "host": box.host, "port": box.port, "variables": box.variables})

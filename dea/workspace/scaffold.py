@@ -18,7 +18,7 @@ _FUNCTION_FILES = {
     "test.py": "functions/{name}/tests/test_{name}.py",
 }
 _FILES = {
-    "raijin": _FUNCTION_FILES,
+    "raijin": {**_FUNCTION_FILES, "function.yaml": "functions/{name}/function.yaml"},
     "base": _FUNCTION_FILES,
     "batch": _FUNCTION_FILES,
     "command": {

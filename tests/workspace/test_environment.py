@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import boto3
 import pytest
+from botocore.config import Config
+from botocore.stub import Stubber
 
 from dea.workspace import environment
 from dea.workspace.errors import WorkspaceError
+from dea.workspace.sandbox import aws
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
 
 DOCUMENTED = """
 variables:
@@ -80,6 +90,12 @@ def test_an_empty_file_has_no_variables(read) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("A: {ssm: a b}", "A: 'a b' cannot be the name of an SSM parameter"),
+        ("A: {ssm: path/without/a/slash/before}", "cannot be the name of an SSM parameter"),
+        ("A: {ssm: 5}", "A: 5 cannot be the name"),
+        ("A: {ssm: }", "A: None cannot be the name"),
+        ("environments: {default: {A: {ssm: x, other: y}}}", "A is a mapping"),
+        ("variables: [{name: A, default: {ssm: //}}]", "A: '//' cannot be the name"),
         ("A: [1]", "A is a list"),
         ("A: null", "A is a null"),
         ("A: 2020-01-01", "A is a date"),
@@ -122,6 +138,91 @@ def test_a_missing_required_variable_is_told(read) -> None:
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match=r"env_vars\.yaml is missing"):
         environment.read(tmp_path / "env_vars.yaml")
+
+
+SECRET = "s3cr3t-value"
+KEPT = """
+variables:
+  - name: TOKEN
+    required: true
+    default: {ssm: dea.token}
+  - name: OTHER
+    default: plain
+environments:
+  default: {OTHER: {ssm: /dea/other}}
+  plain: {TOKEN: written}
+"""
+
+
+def test_a_value_may_be_the_name_of_an_ssm_parameter(read) -> None:
+    declared = read(KEPT)
+    assert declared.resolve(None, {}, {}) == environment.Resolved({}, [], {"TOKEN": "dea.token", "OTHER": "/dea/other"})
+    assert declared.resolve("plain", {}, {}).parameters == {}
+    assert declared.resolve(None, {"TOKEN": "x"}, {"OTHER": "y"}) == environment.Resolved(
+        {"TOKEN": "x"}, ["OTHER"], {"OTHER": "/dea/other"}
+    )
+
+
+@pytest.mark.parametrize("text", ["TOKEN: {ssm: dea.token}\n", "TOKEN: {ssm: dea.token}\nPLAIN: 1\n"])
+def test_a_plain_mapping_may_name_parameters_too(read, text: str) -> None:
+    assert read(text).resolve(None, {}, {}).parameters == {"TOKEN": "dea.token"}
+
+
+def test_what_is_shown_of_a_parameter_is_its_name(read) -> None:
+    assert read(KEPT).resolve(None, {}, {"OTHER": "y"}).shown() == [
+        "OTHER=(from SSM parameter /dea/other)  (replaces the shell's)",
+        "TOKEN=(from SSM parameter dea.token)",
+    ]
+
+
+@pytest.fixture(scope="module")
+def ssm() -> Iterator[SSMClient]:
+    """A client of moto's server, which holds twelve SecureStrings."""
+    endpoint_url = aws.start()
+    aws.store(endpoint_url, "ap-southeast-2", {f"dea.p{number}": f"{SECRET}-{number}" for number in range(12)})
+    session = boto3.Session("key", "secret", region_name="ap-southeast-2")
+    yield session.client("ssm", endpoint_url=endpoint_url, config=Config(proxies={}))
+
+
+def test_parameters_are_read_decrypted_ten_at_a_time(ssm: SSMClient) -> None:
+    asked: list[list[str]] = []
+    ssm.meta.events.register(
+        "provide-client-params.ssm.GetParameters", lambda params, **_: asked.append(params["Names"])
+    )
+    parameters = {f"V{number}": f"dea.p{number}" for number in range(12)} | {"AGAIN": "dea.p0"}
+    assert environment.fetch(parameters, ssm) == {
+        **{f"V{number}": f"{SECRET}-{number}" for number in range(12)},
+        "AGAIN": f"{SECRET}-0",
+    }
+    assert [len(names) for names in asked] == [10, 2]
+
+
+def test_without_parameters_nobody_is_asked() -> None:
+    assert environment.fetch({}, None) == {}
+
+
+def test_a_parameter_that_does_not_exist_is_told_with_its_variable(ssm: SSMClient) -> None:
+    with pytest.raises(WorkspaceError) as raised:
+        environment.fetch({"TOKEN": "dea.gone", "KNOWN": "dea.p0"}, ssm)
+    said = str(raised.value)
+    assert said.startswith("TOKEN: SSM parameters that do not exist in this account and region: dea.gone; store each")
+    assert said.endswith("--set TOKEN=VALUE")
+    assert SECRET not in said
+
+
+def test_a_parameter_that_may_not_be_read_is_told(ssm: SSMClient) -> None:
+    stubbed = boto3.Session("key", "secret", region_name="ap-southeast-2").client("ssm")
+    with Stubber(stubbed) as stub:
+        stub.add_client_error("get_parameters", "AccessDeniedException", "not authorized", HTTPStatus.BAD_REQUEST)
+        with pytest.raises(
+            WorkspaceError, match=r"TOKEN: reading dea\.token was denied: the role needs ssm:GetParameters"
+        ):
+            environment.fetch({"TOKEN": "dea.token"}, stubbed)
+
+
+def test_without_a_region_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WorkspaceError, match="set AWS_DEFAULT_REGION"):
+        environment.fetch({"TOKEN": "dea.token"}, None)
 
 
 @pytest.mark.parametrize("text", ["A", "=x", "A-B=1", "1A=1"])

@@ -195,3 +195,9 @@ def test_inv_sandbox_prints_what_to_export_and_ends_on_ctrl_c() -> None:
         running.send_signal(signal.SIGINT)
         assert running.wait(20) == 0
         assert "the sandbox is gone" in running.stderr.read()
+
+
+def test_a_profile_of_the_users_that_does_not_exist_is_no_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "gone")
+    with sandbox() as box:
+        assert len(box.ssm().describe_parameters()["Parameters"]) == 4

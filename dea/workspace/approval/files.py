@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import stat
-import subprocess
 from pathlib import Path
 
 from dea.remote.approval import APPROVED
-from dea.workspace.errors import WorkspaceError
+from dea.workspace import tracked
 
 SIGNATURE = APPROVED + ".sig"
 
 _MAX_SHEBANG_BYTES = 256  # Linux's BINPRM_BUF_SIZE: what it reads of a script's first line
-_GIT_TIMEOUT_S = 60
 
 
 def covered(folder: Path) -> list[str]:
     """Return the files of a command that an approval covers, by their paths within its folder, sorted.
 
-    These are the files that git does not ignore, without the approval itself. Outside a git work tree nothing is ignored
-    but Python's caches.
+    These are the files that git does not ignore, without the approval itself.
 
     Raises:
         WorkspaceError: If git cannot say which they are.
     """
-    return [name for name in _listed(folder) if name not in (APPROVED, SIGNATURE)]
+    return [name for name in tracked.files(folder) if name not in (APPROVED, SIGNATURE)]
 
 
 def digests(folder: Path, names: list[str]) -> dict[str, str]:
@@ -77,21 +73,3 @@ def _problem_with_first_line(run: Path, site_path: str) -> str | None:
     ):
         return f"run's interpreter {interpreter} does not exist here, nor is it in a folder of site.yaml's path that only the site has"
     return None
-
-
-def _listed(folder: Path) -> list[str]:
-    git = shutil.which("git")
-    if git is None or not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
-        files = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
-        return sorted(path.relative_to(folder).as_posix() for path in files if "__pycache__" not in path.parts)
-    # -z: names as they are, unquoted. Files that are committed but gone are left out by the caller's look at them.
-    command = [git, "-C", str(folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."]
-    try:
-        answer = subprocess.run(command, capture_output=True, timeout=_GIT_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise WorkspaceError(f"git did not say within {_GIT_TIMEOUT_S} s which files it ignores in {folder}") from error
-    if answer.returncode != 0:
-        reason = answer.stderr.decode("utf-8", "replace").strip()
-        raise WorkspaceError(f"git does not say which files it ignores in {folder}: {reason}")
-    names = {name.decode("utf-8", "surrogateescape") for name in answer.stdout.split(b"\0") if name}
-    return sorted(name for name in names if (folder / name).exists() or (folder / name).is_symlink())

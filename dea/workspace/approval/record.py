@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dea.raijin.schemas import FORMAT
 from dea.remote import approval
 from dea.remote.contract import is_name
 from dea.remote.contract.describe import describe
+from dea.remote.contract.packaged import FORMAT
 from dea.workspace import checkout
 from dea.workspace.approval import files, schema, signature
 from dea.workspace.errors import WorkspaceError

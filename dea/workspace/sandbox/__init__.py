@@ -6,7 +6,8 @@ it, asyncssh where it does not. Tasks and tests use the same code. Keys are made
 user's `~/.ssh` or `~/.aws` is read or written, and nothing is left at the end, a crash or Ctrl-C included.
 """
 
-from dea.workspace.sandbox.client import LoginNodeKind, Sandbox, sandbox
+from dea.workspace.sandbox.client import REGION, LoginNodeKind, Sandbox, sandbox
 from dea.workspace.sandbox.exported import exported_session, leads_to_a_sandbox
+from dea.workspace.sandbox.identity import ACCOUNT
 
-__all__ = ["LoginNodeKind", "Sandbox", "exported_session", "leads_to_a_sandbox", "sandbox"]
+__all__ = ["ACCOUNT", "REGION", "LoginNodeKind", "Sandbox", "exported_session", "leads_to_a_sandbox", "sandbox"]

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-import boto3
 import psutil
 from botocore.config import Config
 
@@ -22,7 +21,7 @@ from dea.raijin import RaijinSession
 from dea.raijin.credentials import DEFAULT_USER_PATH, USER_PATH_VARIABLE
 from dea.workspace.checkout import ROOT
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.sandbox import openssh
+from dea.workspace.sandbox import identity, openssh
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -98,8 +97,7 @@ class Sandbox:
 
     def ssm(self) -> SSMClient:
         """Return a client of this sandbox's SSM, whatever this process's own AWS settings are."""
-        session = boto3.Session(aws_access_key_id="sandbox", aws_secret_access_key="sandbox", region_name=REGION)  # noqa: S106
-        return session.client("ssm", endpoint_url=self.endpoint_url, config=Config(proxies={}))
+        return identity.session(REGION).client("ssm", endpoint_url=self.endpoint_url, config=Config(proxies={}))
 
     def session(self, **options: Any) -> RaijinSession:
         """Return a session with this sandbox's login node; the options are those of `RaijinSession`."""
@@ -120,6 +118,21 @@ class Sandbox:
                 Name=f"{prefix}.{part}", Value=value, Type="SecureString", KeyId=self.kms_key_id, Overwrite=True
             )
         return prefix
+
+    @contextlib.contextmanager
+    def restricted(self, policy: dict[str, Any]) -> Iterator[dict[str, str]]:
+        """Give the environment variables of an AWS role that may do what an IAM policy says, while the context is open.
+
+        Meanwhile this sandbox's AWS denies all other requests, whoever makes them, those of `ssm()` included.
+
+        Args:
+            policy: The policy; its actions hold, its resources and conditions do not (`identity.restrict` says why).
+        """
+        role = identity.restrict(self.endpoint_url, REGION, policy)
+        try:
+            yield role
+        finally:
+            identity.release(self.endpoint_url, REGION)
 
     def audit(self) -> list[dict[str, Any]]:
         """Return the audit log's lines so far, oldest first."""

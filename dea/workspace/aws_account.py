@@ -1,0 +1,108 @@
+"""The caller's own AWS account, for what is told to use it: `--target aws`. Nothing else in the workspace reaches it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from dea.workspace.errors import WorkspaceError
+from dea.workspace.interface import console
+
+if TYPE_CHECKING:
+    from botocore.credentials import Credentials
+    from mypy_boto3_ssm import SSMClient
+
+# What of the shell's settings leads to the same place as the credentials do.
+_PASSED_ON = ("AWS_CA_BUNDLE", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_ENDPOINTS = "AWS_ENDPOINT_URL"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose credentials are used, and where.
+
+    Attributes:
+        account_id: The account's number.
+        identity: The ARN of the user or role.
+        region: The region.
+        variables: The environment variables that hand credentials, region and the way there on, as Lambda does: no profile and
+            no file of the caller's.
+        ssm: A client of its SSM.
+    """
+
+    account_id: str
+    identity: str
+    region: str
+    variables: dict[str, str] = field(repr=False)
+    ssm: SSMClient = field(repr=False)
+
+
+def account() -> Account:
+    """Return the account that the caller's settings lead to.
+
+    Raises:
+        WorkspaceError: If they lead to none, or AWS does not answer.
+    """
+    try:
+        # The command line tools and Lambda itself have this name for it, boto3 an older one.
+        session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
+        credentials: Credentials | None = session.get_credentials()
+        region: str | None = session.region_name
+        if credentials is None or not region:
+            missing = "AWS credentials" if credentials is None else "AWS region"
+            raise WorkspaceError(
+                f"your settings have no {missing}: run aws configure, or set AWS_PROFILE, or the variables that AWS documents"
+            )
+        frozen = credentials.get_frozen_credentials()
+        identity = session.client("sts").get_caller_identity()
+        ssm = session.client("ssm")
+    except (BotoCoreError, ClientError) as error:
+        raise WorkspaceError(f"your AWS credentials cannot be used: {error}") from error
+    variables = {
+        "AWS_ACCESS_KEY_ID": frozen.access_key or "",
+        "AWS_SECRET_ACCESS_KEY": frozen.secret_key or "",
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    if frozen.token:
+        variables["AWS_SESSION_TOKEN"] = frozen.token
+    for name, value in os.environ.items():
+        if name.upper() in _PASSED_ON or name.startswith(_ENDPOINTS):
+            variables[name] = value
+    return Account(identity["Account"], identity["Arn"], region, variables, ssm)
+
+
+def confirm(what: str, account: Account) -> None:
+    """Have the caller confirm, on the terminal, that this is meant.
+
+    Args:
+        what: What will be done, in the infinitive.
+        account: The account.
+
+    Raises:
+        WorkspaceError: If it is not confirmed.
+    """
+    answer = console.input(f"{what} as {account.identity} in {account.region}? [y/N] ", markup=False)
+    if answer.strip().lower() not in ("y", "yes"):
+        raise WorkspaceError("not confirmed: nothing was run")
+
+
+def check_can_confirm(*, confirmed: bool) -> None:
+    """Check that there is a confirmation, or a terminal to ask for one.
+
+    Raises:
+        WorkspaceError: If there is neither.
+    """
+    if not confirmed and not (sys.stdin.isatty() and console.is_terminal):
+        raise WorkspaceError(
+            "--target aws uses your own AWS credentials and the real login node, and there is no terminal to confirm that on: "
+            "give --yes if it is meant"
+        )

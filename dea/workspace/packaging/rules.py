@@ -1,0 +1,140 @@
+"""What stays out of a package, and why: files that neither Lambda's runtime nor the function will ever read.
+
+`inv package --explain` names each rule with what it left out; a test holds each of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from dea.workspace.packaging.distributions import Distribution, File
+
+RULES = {
+    "scripts": "programs for a shell (bin/): a function starts none of them",
+    "caches": "compiled files that came along: fresh ones are made for the target",
+    "stubs": "types for a checker (*.pyi, py.typed): nothing reads them at run time",
+    "tests": "a package's own tests, unless the package itself imports them",
+    "metadata": "what an installer keeps of a package (*.dist-info), unless some code reads it",
+    "invoke": "paramiko asks for it to run local programs from an ssh_config, which a session here never reads",
+    "services": "botocore's and boto3's descriptions of AWS services that function.yaml does not name, and their examples",
+}
+"""Each rule's name, and why what it leaves out is not needed."""
+
+ALWAYS_SERVICES = frozenset({"sts"})
+"""Services whose descriptions are always kept: boto3 asks STS when credentials come by assuming a role."""
+
+_METADATA_KEPT = ("METADATA", "entry_points.txt")
+_READS_METADATA = re.compile(rb"importlib[._]metadata|from importlib import [^\n]*\bmetadata\b|pkg_resources")
+_READS_ALL_METADATA = re.compile(rb"\b(entry_points|distributions|packages_distributions|working_set)\s*\(")
+_IMPORTS_TESTS = re.compile(rb"^\s*(from|import)\s[^\n]*\btests?\b", re.MULTILINE)
+_SERVICE_DATA = re.compile(r"(?:botocore|boto3)/data/([^/]+)/")
+
+
+@dataclass(frozen=True)
+class Uses:
+    """What a function and its packages use, as far as rules ask.
+
+    Attributes:
+        services: The AWS services, by boto3's names.
+        requires: The normalised names of packages that the function itself requires.
+        reads_metadata_of: The packages whose metadata some code may read.
+    """
+
+    services: frozenset[str]
+    requires: frozenset[str]
+    reads_metadata_of: frozenset[str]
+
+
+@dataclass
+class Selection:
+    """What goes into a package of one distribution, and what not.
+
+    Attributes:
+        kept: The files that go in.
+        left_out: The files that do not, by the rule's name.
+    """
+
+    kept: list[File] = field(default_factory=list)
+    left_out: dict[str, list[File]] = field(default_factory=dict)
+
+
+def reads_metadata(source: bytes) -> bool:
+    """Tell whether a module may read the metadata of distributions.
+
+    >>> reads_metadata(b"from importlib import metadata"), reads_metadata(b"import json")
+    (True, False)
+    """
+    return _READS_METADATA.search(source) is not None
+
+
+def metadata_read(found: Iterable[Distribution]) -> frozenset[str]:
+    """Return the names of the distributions whose metadata one of them may read.
+
+    A distribution that reads metadata may read its own and those that it names in quotes; one that asks for entry points or for
+    all distributions, everyone's.
+    """
+    found = list(found)
+    everyone = frozenset(distribution.name for distribution in found)
+    read: set[str] = set()
+    for distribution in found:
+        for file in distribution.files:
+            if not file.name.endswith(".py"):
+                continue
+            source = file.path.read_bytes()
+            if not reads_metadata(source):
+                continue
+            if _READS_ALL_METADATA.search(source):
+                return everyone
+            read.add(distribution.name)
+            read.update(name for name in everyone if re.search(rb"[\"']" + name.encode() + rb"[\"']", source))
+    return frozenset(read)
+
+
+def select(distribution: Distribution, uses: Uses) -> Selection:
+    """Decide for each file of a distribution whether it goes into the package."""
+    imports_tests = any(
+        _IMPORTS_TESTS.search(file.path.read_bytes())
+        for file in distribution.files
+        if file.name.endswith(".py") and not _is_test(file.name)
+    )
+    selection = Selection()
+    for file in distribution.files:
+        rule = _rule_against(distribution, file.name, uses, imports_tests=imports_tests)
+        if rule is None:
+            selection.kept.append(file)
+        else:
+            selection.left_out.setdefault(rule, []).append(file)
+    return selection
+
+
+def _rule_against(distribution: Distribution, name: str, uses: Uses, *, imports_tests: bool) -> str | None:  # noqa: PLR0911 - one for each rule
+    first, _, rest = name.partition("/")
+    if distribution.name == "invoke" and "invoke" not in uses.requires:
+        return "invoke"
+    if first == "bin":
+        return "scripts"
+    if "__pycache__" in name.split("/") or name.endswith((".pyc", ".pyo")):
+        return "caches"
+    if name.endswith(".pyi") or name.rpartition("/")[2] == "py.typed":
+        return "stubs"
+    if first.endswith(".dist-info"):
+        return None if distribution.name in uses.reads_metadata_of and rest in _METADATA_KEPT else "metadata"
+    if _is_test(name) and not imports_tests:
+        return "tests"
+    service = _SERVICE_DATA.match(name)
+    if service is not None and (
+        service.group(1) not in uses.services or name.rpartition("/")[2].startswith("examples-")
+    ):
+        return "services"
+    return None
+
+
+def _is_test(name: str) -> bool:
+    """Tell whether a file lies in a folder of tests inside a package.
+
+    >>> _is_test("yaml/tests/data/a.txt"), _is_test("tests.py"), _is_test("numpy/testing/utils.py")
+    (True, False, False)
+    """
+    return any(part in ("tests", "test") for part in name.split("/")[:-1])

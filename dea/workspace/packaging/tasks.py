@@ -1,0 +1,181 @@
+"""What a person sees of packaging: `inv lock` and `inv package`, their lines, tables and JSON."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dea.workspace import checkout
+from dea.workspace.errors import WorkspaceError
+from dea.workspace.interface import console, print_json, progress
+from dea.workspace.packaging import locking, requirements
+from dea.workspace.packaging.assembly import MAX_UPLOAD_BYTES, Package, build, megabytes, without_compiler
+from dea.workspace.packaging.targets import Target
+from dea.workspace.settings import supported_architecture, supported_python
+
+
+def lock(name: str, *, upgrade: bool, check: bool) -> int:
+    """Pin what functions require, or check that it is pinned; say for each what came of it.
+
+    Args:
+        name: The function's name, or `all`.
+        upgrade: Take the newest versions instead of keeping those that fit.
+        check: Write nothing.
+
+    Returns:
+        0, or 1 if one could not be locked or is not.
+
+    Raises:
+        WorkspaceError: If there is no such function, or the options do not fit together.
+    """
+    if upgrade and check:
+        raise WorkspaceError("--check writes nothing, so it cannot --upgrade: say one of them")
+
+    def one(function: checkout.Function) -> None:
+        path = _shown(function.folder / locking.FILE_NAME)
+        if check:
+            locking.read(function, requirements.read(function))
+            print(f"{path} is up to date")
+            return
+        with progress(f"locking {function.name}"):
+            changed = locking.lock(function, upgrade=upgrade)
+        print(f"{path} {'written' if changed else 'is unchanged'}")
+
+    return _each(name, one)
+
+
+def package(  # noqa: D417 - as `build`
+    name: str,
+    *,
+    output: str,
+    python: str,
+    architecture: str,
+    require_pyc: bool,
+    explain: bool,
+    as_json: bool,
+) -> int:
+    """Build packages; say for each where it is, how large, and its digests.
+
+    Args:
+        name: The function's name, or `all`.
+        explain: Print what each part takes, and what was left out by which rule.
+        as_json: Print a JSON list of all instead.
+
+    Returns:
+        0, or 1 if one could not be built; the others are built all the same.
+
+    Raises:
+        WorkspaceError: If there is no such function, or the options do not fit together.
+    """
+    if output and name == "all":
+        raise WorkspaceError("--output names one file, and --name all makes several: they go to dist/NAME.zip")
+    try:
+        target_python = supported_python(python) if python else None
+        target_architecture = supported_architecture(architecture) if architecture else None
+    except ValueError as error:
+        raise WorkspaceError(f"{python or architecture!r} {error}") from None
+    warned: set[str] = set()
+    made: list[dict[str, Any]] = []
+
+    def one(function: checkout.Function) -> None:
+        built = build(
+            function,
+            output=Path(output).absolute() if output else None,
+            python=target_python,
+            architecture=target_architecture,
+            require_pyc=require_pyc,
+            progress=progress,
+        )
+        if not built.has_pyc and built.python not in warned:
+            warned.add(built.python)
+            _remark(f"warning: {without_compiler(Target(built.python, built.architecture))}")
+        if built.size_bytes > MAX_UPLOAD_BYTES:
+            _remark(f"{function.name}: above {megabytes(MAX_UPLOAD_BYTES)} Lambda takes a package only through S3")
+        made.append(_as_json(built))
+        if not as_json:
+            _show(built)
+            if explain:
+                _explain(built)
+
+    status = _each(name, one)
+    if as_json:
+        print_json(made)
+    return status
+
+
+def _each(name: str, act: Callable[[checkout.Function], None]) -> int:
+    """Act on each function; a failure is said and keeps none of the others from being acted on."""
+    functions = checkout.selected(name)
+    if len(functions) == 1:
+        act(functions[0])
+        return 0
+    status = 0
+    for function in functions:
+        try:
+            act(function)
+        except WorkspaceError as error:
+            _remark(f"{function.name}: {error}")
+            status = 1
+    return status
+
+
+def _remark(text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _code_sha256(sha256: str) -> str:
+    """Return a digest as AWS Lambda has it, in `CodeSha256`."""
+    return base64.b64encode(bytes.fromhex(sha256)).decode()
+
+
+def _show(built: Package) -> None:
+    what = "written" if built.changed else "unchanged"
+    sizes = f"{megabytes(built.size_bytes)}, {megabytes(built.unzipped_bytes)} unzipped"
+    print(f"{_shown(built.path)} {what}: {sizes}, for {Target(built.python, built.architecture)}")
+    print(f"  SHA-256     {built.sha256}")
+    print(f"  CodeSha256  {_code_sha256(built.sha256)}")
+
+
+def _as_json(built: Package) -> dict[str, Any]:
+    return {
+        "function": built.function,
+        "path": str(built.path),
+        "sha256": built.sha256,
+        "code_sha256": _code_sha256(built.sha256),
+        "size_bytes": built.size_bytes,
+        "unzipped_bytes": built.unzipped_bytes,
+        "python": built.python,
+        "architecture": built.architecture,
+        "changed": built.changed,
+        "compiled": built.has_pyc,
+        "parts": [vars(size) for size in built.sizes],
+    }
+
+
+def _explain(built: Package) -> None:
+    from rich.console import Console  # noqa: PLC0415 - half of what a build costs
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("part", no_wrap=True)
+    for title in ("files", "zipped", "unzipped"):
+        table.add_column(title, justify="right")
+    table.add_column("left out")
+    for size in built.sizes:
+        left_out = ", ".join(
+            f"{rule}: {files} files, {megabytes(bytes_)}" for rule, (files, bytes_) in size.left_out.items()
+        )
+        table.add_row(
+            size.part, str(size.files), megabytes(size.zipped_bytes), megabytes(size.unzipped_bytes), left_out
+        )
+    Console(file=sys.stdout, highlight=False).print(table)

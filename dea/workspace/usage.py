@@ -1,0 +1,146 @@
+"""Reads in a function's own source what it uses: environment variables, SSM parameters, sessions. Nothing of it is run.
+
+Only what is written out is seen, `os.environ["NAME"]` and not `os.environ[name]`; what modules of other packages use is not
+looked at.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dea.workspace.errors import WorkspaceError
+
+_ENVIRON = {"os.environ", "environ"}
+_READERS = {f"{mapping}.{method}" for mapping in _ENVIRON for method in ("get", "pop", "setdefault", "__getitem__")}
+_READERS |= {"os.getenv", "getenv"}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a function's own modules use.
+
+    Attributes:
+        variables: The environment variables that are read, with the first place, `file.py:12`.
+        default_user_path: Whether there is a session whose SSM parameters have the prefix that the environment names.
+        user_paths: Other prefixes that sessions are made with.
+        parameters: SSM parameters that are read by name.
+        resolves_variables: Whether `resolve_ssm_variables` is called.
+        unclear: Places where a session's prefix or a parameter's name is not written out.
+    """
+
+    variables: dict[str, str]
+    default_user_path: bool
+    user_paths: frozenset[str]
+    parameters: frozenset[str]
+    resolves_variables: bool
+    unclear: tuple[str, ...]
+
+
+def own_modules(folder: Path) -> list[Path]:
+    """Return the Python files of a function's folder, sorted, without its tests."""
+    return sorted(path for path in folder.rglob("*.py") if "tests" not in path.relative_to(folder).parts)
+
+
+def read(folder: Path, modules: Iterable[Path] | None = None) -> Usage:
+    """Return what a function's modules use.
+
+    Args:
+        folder: The function's folder, or another that its modules are in.
+        modules: The modules; None for all of the folder but tests.
+
+    Raises:
+        WorkspaceError: If a module is no Python that this interpreter can read.
+    """
+    reader = _Reader()
+    for path in own_modules(folder) if modules is None else modules:
+        reader.file, reader.aliases = str(path.relative_to(folder)), {}
+        try:
+            reader.visit(ast.parse(path.read_bytes()))
+        except (SyntaxError, ValueError) as error:
+            raise WorkspaceError(f"{path} cannot be read as Python: {error}") from error
+    return Usage(
+        variables=reader.variables,
+        default_user_path=reader.default_user_path,
+        user_paths=frozenset(reader.user_paths),
+        parameters=frozenset(reader.parameters),
+        resolves_variables=reader.resolves_variables,
+        unclear=tuple(reader.unclear),
+    )
+
+
+class _Reader(ast.NodeVisitor):
+    """Collects what `Usage` holds."""
+
+    def __init__(self) -> None:
+        self.file = ""
+        self.variables: dict[str, str] = {}
+        self.default_user_path = False
+        self.user_paths: set[str] = set()
+        self.parameters: set[str] = set()
+        self.resolves_variables = False
+        self.unclear: list[str] = []
+        self.aliases: dict[str, str] = {}  # names that the module being read gives to others'
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        if isinstance(node.ctx, ast.Load) and self._name(node.value) in _ENVIRON:
+            self._variable(node.slice)
+        self.generic_visit(node)
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        if isinstance(node.ops[0], ast.In | ast.NotIn) and self._name(node.comparators[0]) in _ENVIRON:
+            self._variable(node.left)
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        called = self._name(node.func)
+        if called in _READERS and node.args:
+            self._variable(node.args[0])
+        match called.rpartition(".")[2]:
+            case "resolve_ssm_variables":
+                self.resolves_variables = True
+            case "RaijinSession" | "load_credentials":
+                self._prefix(node)
+            case "get_ssm_parameter":
+                self._named(_argument(node, "name"), self.parameters, node)
+        self.generic_visit(node)
+
+    def visit_alias(self, node: ast.alias) -> None:
+        self.default_user_path |= node.name == "RaijinCommand"
+        if node.asname:
+            self.aliases[node.asname] = node.name
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        self.default_user_path |= node.attr == "RaijinCommand"
+        self.generic_visit(node)
+
+    def _name(self, node: ast.expr) -> str:
+        """Return the name that an expression is, with its first part as the import had it; any text for what is none."""
+        first, dot, rest = ast.unparse(node).partition(".")
+        return self.aliases.get(first, first) + dot + rest
+
+    def _variable(self, node: ast.expr) -> None:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            self.variables.setdefault(node.value, f"{self.file}:{node.lineno}")
+
+    def _prefix(self, node: ast.Call) -> None:
+        given = _argument(node, "user_path")
+        if given is None or (isinstance(given, ast.Constant) and given.value is None):
+            self.default_user_path = True
+        else:
+            self._named(given, self.user_paths, node)
+
+    def _named(self, given: ast.expr | None, names: set[str], node: ast.Call) -> None:
+        if isinstance(given, ast.Constant) and isinstance(given.value, str):
+            names.add(given.value)
+        else:
+            self.unclear.append(f"{self.file}:{node.lineno}: {ast.unparse(node):.80}")
+
+
+def _argument(node: ast.Call, name: str) -> ast.expr | None:
+    """Return the argument of that name, which is also the first."""
+    if node.args:
+        return node.args[0]
+    return next((keyword.value for keyword in node.keywords if keyword.arg == name), None)
