@@ -104,6 +104,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Put many runs through broken connections and count what came of it; `-- --seed N --runs M` repeats it."""
+    _install_workspace(session)
+    session.run("python", "-m", "dea.workspace.faults", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning is an error."""
     _install_workspace(session)

@@ -37,7 +37,8 @@ def approve(context: Any, name: str = "", sign: str = "", check: bool = False, a
 @task(
     help={
         "name": "The new function's or command's name: [a-z][a-z0-9_]{0,63}.",
-        "kind": "raijin: a function that talks to the login node; base: one that does not; command: an entry of raijin_scripts.",
+        "kind": "raijin: a function that talks to the login node; base: one that does not; batch: one for records of a queue or a stream; "
+        "command: an entry of raijin_scripts.",
         "from": "With --kind command: a script of the old kind, or a folder that has one as run, to draft it from.",
     }
 )
@@ -224,6 +225,55 @@ def sandbox(context: Any, login_node: str | None = None, json: bool = False) -> 
     from dea.workspace import remote
 
     remote.stay_up(login_node, as_json=json)
+
+
+_TARGET = "sandbox: the one that this shell's exported variables lead to (inv sandbox prints them); aws: your own AWS credentials."
+
+
+@task(
+    help={
+        "since": "Only those since then: 2026-01-31, 2026-01-31T12:00 (UTC), or how long ago, as 90m, 12h, 2d.",
+        "json": "Print JSON, with everything that is known of each.",
+        "target": _TARGET,
+    }
+)
+def runs(context: Any, since: str = "", json: bool = False, target: str = "sandbox") -> None:
+    """List the runs that the login node remembers, newest first."""
+    from dea.workspace import runs
+
+    runs.show(since=since, as_json=json, target=target)
+
+
+@task(
+    positional=["id"],
+    help={
+        "id": "The run's id.",
+        "now": "Do not wait for its end: print what there is so far; status 75 if it still runs.",
+        "json": "Print JSON.",
+        "target": _TARGET,
+    },
+)
+def result(context: Any, id: str, now: bool = False, json: bool = False, target: str = "sandbox") -> int:
+    """Print what a run wrote, waiting for its end, and end with its exit status."""
+    from dea.workspace import runs
+
+    return runs.result(id, now=now, as_json=json, target=target)
+
+
+@task(positional=["id"], help={"id": "The run's id.", "json": "Print JSON.", "target": _TARGET})
+def rerun(context: Any, id: str, json: bool = False, target: str = "sandbox") -> int:
+    """Run again what a run ran, as a new attempt with an id of its own; then as inv result."""
+    from dea.workspace import runs
+
+    return runs.rerun(id, as_json=json, target=target)
+
+
+@task(positional=["id"], help={"id": "The run's id.", "json": "Print JSON.", "target": _TARGET})
+def cancel(context: Any, id: str, json: bool = False, target: str = "sandbox") -> int:
+    """End a run; print how it stands then, with status 75 if it still runs."""
+    from dea.workspace import runs
+
+    return runs.cancel(id, as_json=json, target=target)
 
 
 @task(help={"set": "The new version, X.Y.Z, for all four distributions.", "json": "Print JSON."})

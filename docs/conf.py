@@ -50,8 +50,8 @@ python_maximum_signature_line_length = 100
 
 # The inventories of other projects are not fetched, so that a build needs no network: these names stay plain text.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(paramiko|logging|collections|typing|mypy_boto3_ssm)\..+"),
-    (r"py:.*", r"(Any|ClassVar|Exception|Logger|None|Self|SSMClient|TracebackType|TypeError|ValueError)"),
+    (r"py:.*", r"(paramiko|logging|collections|typing|mypy_boto3_s3|mypy_boto3_ssm|os)\..+"),
+    (r"py:.*", r"(Any|ClassVar|Exception|Logger|None|S3Client|Self|SSMClient|TracebackType|TypeError|ValueError)"),
     (r"py:.*", r"(bool|bytes|dict|float|int|list|object|set|str|tuple|type)"),
 ]
 

@@ -1,10 +1,28 @@
-"""What a Lambda function is made of: command classes, their error, and logging that shows on Lambda.
+"""What a Lambda function is made of: command classes, run ids that outlast a retry, answers that fit, logging that shows.
 
 It knows the login node only through `dea.raijin`.
 """
 
+from dea.lambdas.answer import LAMBDA_MAX_BYTES, STEP_FUNCTIONS_MAX_BYTES, answer_of
+from dea.lambdas.batch import BatchCommand, NotABatch
 from dea.lambdas.commands import BaseCommand, CommandDefinitionError, RaijinCommand
 from dea.lambdas.errors import OrchestratorException
+from dea.lambdas.identity import Identity, InvalidDelivery
 from dea.lambdas.logs import configure_logging
+from dea.lambdas.run_ids import DeliveryRunIds
 
-__all__ = ["BaseCommand", "CommandDefinitionError", "OrchestratorException", "RaijinCommand", "configure_logging"]
+__all__ = [
+    "LAMBDA_MAX_BYTES",
+    "STEP_FUNCTIONS_MAX_BYTES",
+    "BaseCommand",
+    "BatchCommand",
+    "CommandDefinitionError",
+    "DeliveryRunIds",
+    "Identity",
+    "InvalidDelivery",
+    "NotABatch",
+    "OrchestratorException",
+    "RaijinCommand",
+    "answer_of",
+    "configure_logging",
+]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, MutableMapping
 from typing import TYPE_CHECKING
 
 from dea.raijin import MissingParameter
-from dea.raijin.credentials import _get_parameters  # the one place that knows what each of AWS's answers means
+from dea.raijin.credentials import get_ssm_parameters  # the one place that knows what each of AWS's answers means
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -65,7 +65,7 @@ def read_parameters(names: Iterable[str], *, ssm: SSMClient | None = None) -> di
     wanted = sorted(set(names))
     values: dict[str, str] = {}
     for start in range(0, len(wanted), _NAMES_AT_ONCE):
-        values |= _get_parameters(wanted[start : start + _NAMES_AT_ONCE], ssm)
+        values |= get_ssm_parameters(wanted[start : start + _NAMES_AT_ONCE], ssm)
     if missing := [name for name in wanted if name not in values]:
         raise MissingParameter(
             f"SSM parameters that do not exist in this account and region: {', '.join(missing)}; store each with "

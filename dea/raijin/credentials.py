@@ -80,7 +80,7 @@ def get_ssm_parameter(name: str, *, ssm: SSMClient | None = None) -> str:
         ParameterStoreUnavailable: If SSM does not answer.
         ParameterStoreNotConfigured: If this process has no AWS region or credentials, or SSM rejects the request.
     """
-    values = _get_parameters([name], ssm)
+    values = get_ssm_parameters([name], ssm)
     if name not in values:
         raise MissingParameter(
             f"SSM parameter {name} does not exist in this account and region: {_how_to_store(name)}", name
@@ -100,7 +100,7 @@ def load_credentials(user_path: str | None = None, *, ssm: SSMClient | None = No
     """
     prefix = user_path or user_path_from(os.environ)
     names = {part: f"{prefix}.{part}" for part in ("user", "host", "pkey", "hostkey")}
-    values = _get_parameters(list(names.values()), ssm)
+    values = get_ssm_parameters(list(names.values()), ssm)
     missing = [name for name in names.values() if name not in values]
     if missing == [names["hostkey"]]:
         raise MissingHostKey(f"no host key is pinned: {_how_to_pin(names['hostkey'])}", *missing)
@@ -235,8 +235,16 @@ def _base64(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-def _get_parameters(names: list[str], ssm: SSMClient | None) -> dict[str, str]:
-    """Return the values of those of the named parameters that exist, decrypted, in one request."""
+def get_ssm_parameters(names: list[str], ssm: SSMClient | None) -> dict[str, str]:
+    """Return the values of those of the named parameters that exist, decrypted, in one request.
+
+    Args:
+        names: Their names, at most ten (*GetParameters*).
+        ssm: The client to ask with; None for one with this process's AWS settings.
+
+    Raises:
+        CredentialsError: As `get_ssm_parameter`, except that a missing one is none.
+    """
     try:
         client = ssm or boto3.client("ssm", config=_SSM_CONFIG)
         found = client.get_parameters(Names=names, WithDecryption=True)["Parameters"]

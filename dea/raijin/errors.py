@@ -9,18 +9,21 @@
     │   └── InvalidHost, InvalidHostKey, InvalidPrivateKey, PassphraseProtectedKey
     ├── CannotConnect                 the way there; nothing ran
     │   ├── HostUnreachable, ConnectionRefused, ConnectTimeout, ConnectionClosed, HandshakeTimeout,
-    │   │   SessionLimitReached (all retryable)
+    │   │   SessionLimitReached, ConnectionLimitReached (all retryable)
     │   └── HostKeyMismatch, AuthenticationFailed
-    ├── OutcomeUnknown                the command was sent and its end was not seen: neither success nor failure
-    │   └── CommandTimeout, ConnectionLost, NoExitStatus
-    └── CommandFailed                 the command itself: it ended with another status than 0
+    ├── LoginNodeBusy (retryable)     the login node: no room now; nothing ran
+    ├── UnknownRun                    the caller: no such run
+    ├── OutcomeUnknown                nobody knows: ask again with the run's id
+    │   └── CommandTimeout, StillRunning, ConnectionLost, InvalidAnswer, RunLost
+    ├── CommandFailed                 the command itself: it ended with another status than 0
+    └── SomeFailed                    each of several calls for itself
 
 No message holds key material.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dea.raijin.result import CommandResult
@@ -33,7 +36,7 @@ class RaijinError(Exception):
         retryable: Whether the same call may succeed later without anyone changing anything, and is safe to repeat.
     """
 
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
 
 class RequestRefused(RaijinError):
@@ -172,36 +175,89 @@ class AuthenticationFailed(CannotConnect):
     """The login node did not accept the user with this key."""
 
 
+class ConnectionLimitReached(CannotConnect):
+    """This process has as many connections open as it may, and none of this session's has room."""
+
+    retryable = True
+
+
+class LoginNodeBusy(RaijinError):
+    """The login node has no room for this command, and had none until the deadline. Nothing ran.
+
+    Attributes:
+        run_id: The run's id, which is still free.
+        retry_after_s: How long the login node asks to wait; None if it does not say.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, run_id: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.retry_after_s = retry_after_s
+
+
+class UnknownRun(RaijinError):
+    """The login node knows no run of that id among those of this key.
+
+    Attributes:
+        run_id: The id.
+    """
+
+    def __init__(self, message: str, *, run_id: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
 class OutcomeUnknown(RaijinError):
-    """The command was sent, and how it ended was not seen. It may have run, may run on, or may never have started.
+    """The request may have arrived, and how its run ended is not known: neither success nor failure.
+
+    The run may have ended, may go on, or may never have started. Asking again with its id never starts a second one.
 
     Attributes:
         command: What was sent.
+        run_id: The run's id; None for a question, which runs nothing.
         stdout: What had arrived of it.
         stderr: What had arrived of it.
-        exit_code: The exit status if that had arrived, else None.
+        retryable: Whether the same call names the same run again: the id was given or derived, not drawn at random.
     """
 
     def __init__(
-        self, message: str, *, command: str, stdout: str = "", stderr: str = "", exit_code: int | None = None
+        self,
+        message: str,
+        *,
+        command: str,
+        run_id: str | None = None,
+        stdout: str = "",
+        stderr: str = "",
+        retryable: bool = False,
     ) -> None:
         super().__init__(message)
         self.command = command
+        self.run_id = run_id
         self.stdout = stdout
         self.stderr = stderr
-        self.exit_code = exit_code
+        self.retryable = retryable
 
 
 class CommandTimeout(OutcomeUnknown):
-    """The command had not ended within the time that the caller gave it."""
+    """The run had not ended within the time that the caller gave it; it goes on."""
+
+
+class StillRunning(OutcomeUnknown):
+    """The run has not ended yet, and the caller did not want to wait for it."""
 
 
 class ConnectionLost(OutcomeUnknown):
-    """The connection broke after the command was sent."""
+    """The connection broke after the request was sent, and none that lasted was to be had since."""
 
 
-class NoExitStatus(OutcomeUnknown):
-    """The login node closed the channel without an exit status: the forced command itself was killed, say."""
+class InvalidAnswer(OutcomeUnknown):
+    """The login node answered, but not as the dispatcher does: without exit status, receipt, or all of the output."""
+
+
+class RunLost(OutcomeUnknown):
+    """The run was started and gives no sign of life any more: its login node died, say. What it did is not known."""
 
 
 class CommandFailed(RaijinError):
@@ -214,3 +270,22 @@ class CommandFailed(RaijinError):
     def __init__(self, message: str, result: CommandResult) -> None:
         super().__init__(message)
         self.result = result
+
+
+class SomeFailed(RaijinError):
+    """Of many calls, some have no result. The others' results are here.
+
+    Attributes:
+        results: For each call, in order, its result or its error.
+        retryable: Whether the errors all are.
+    """
+
+    def __init__(self, message: str, results: tuple[CommandResult | RaijinError, ...]) -> None:
+        super().__init__(message)
+        self.results = results
+        self.retryable = all(one.retryable for one in self.errors)
+
+    @property
+    def errors(self) -> tuple[RaijinError, ...]:
+        """The errors alone."""
+        return tuple(one for one in self.results if isinstance(one, RaijinError))

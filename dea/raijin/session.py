@@ -1,89 +1,52 @@
-"""One SSH session with the login node: connects with the stored credentials, runs commands, gives back what they said."""
+"""The session with the login node: what a function calls.
+
+It puts together what the other modules do each for itself: connections, run ids, asking until the outcome is known.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import socket
-import threading
-import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import paramiko
-from paramiko.ssh_exception import IncompatiblePeer
 
-from dea.raijin.credentials import Credentials, load_credentials
-from dea.raijin.errors import (
-    AuthenticationFailed,
-    CannotConnect,
-    CommandTimeout,
-    ConnectionClosed,
-    ConnectionLost,
-    ConnectionRefused,
-    ConnectTimeout,
-    HandshakeTimeout,
-    HostKeyMismatch,
-    HostUnreachable,
-    NoExitStatus,
-    RequestRefused,
-    SchemaMismatch,
-    SessionLimitReached,
-)
+from dea.raijin.attempts import attempt_id
+from dea.raijin.calls import Call, check_run, check_run_id
+from dea.raijin.connection import Timeouts
+from dea.raijin.connections import CHANNELS_PER_CONNECTION, MAX_CONNECTIONS, Connections
+from dea.raijin.credentials_cache import cached_credentials
+from dea.raijin.destinations import Destination
+from dea.raijin.errors import RequestRefused, SchemaMismatch
+from dea.raijin.history import RunRecord, parse_history
+from dea.raijin.many import perform_all
+from dea.raijin.performing import Performer
 from dea.raijin.result import CommandResult
-from dea.raijin.schemas import Schema, schema_of
-from dea.raijin.streams import BoundedBuffer, Drain
-from dea.remote.contract import USAGE, Refusal, bind, check_size, join, shown, words_for
+from dea.raijin.retry import Deadline, Retries
+from dea.raijin.run_ids import RunIds, random_run_id
+from dea.raijin.runs import Asking
+from dea.raijin.schemas import Schema
+from dea.raijin.streams import OnOutput
+from dea.remote.contract import USAGE, Receipt, Refusal, join, parse_request
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 DEFAULT_MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 
-_NO_EXIT_STATUS = -1  # paramiko.Channel.recv_exit_status
-_LOGGED_CHARACTERS = 8192
-# Fast and authenticated first; paramiko would try them last. What the transport does not know is left out.
-_CIPHERS_FIRST = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
-_KEX_FIRST = ("curve25519-sha256@libssh.org",)  # half the time of OpenSSH's default against the same server
-_RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")  # how an RSA host key signs; its type is ssh-rsa (RFC 8332)
+_BEYOND_BYTES = 2**62  # no output is that long: an answer from there on has none of it
 
 
 @dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long each step may take, in seconds.
+class _Named:
+    """A call whose run has its id."""
 
-    Attributes:
-        connect: The TCP connection, all addresses of the name together.
-        banner: The login node's first line.
-        handshake: The key exchange, banner included.
-        authentication: The answer to the key.
-        channel: Opening a channel and having the command accepted.
-        linger: After a command's end, how long its streams may be silent and still open before they are left.
-        drain: After a command's end, how long to read on at the most, while what it left behind goes on writing.
-    """
-
-    connect: float = 10.0
-    banner: float = 15.0
-    handshake: float = 20.0
-    authentication: float = 30.0
-    channel: float = 15.0
-    linger: float = 1.0
-    drain: float = 10.0
-
-
-class _PinnedHostKeys(paramiko.MissingHostKeyPolicy):
-    """Accepts the pinned keys and nothing else. No other host key is ever loaded, so each comes through here."""
-
-    def __init__(self, pinned: tuple[paramiko.PKey, ...]) -> None:
-        self.pinned = pinned
-        self.refused: paramiko.PKey | None = None
-
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002
-        if key not in self.pinned:
-            self.refused = key
-            raise paramiko.SSHException("not a pinned host key")
+    call: Call
+    run_id: str
+    repeats: bool
 
 
 class RaijinSession:
@@ -93,15 +56,23 @@ class RaijinSession:
         user_path: The prefix of the SSM parameters' names; None for `DEA_RAIJIN_USER_PATH`, or else
             `orchestrator.raijin.users.default`. Another key is another prefix.
         timeouts: How long each step may take.
+        retries: How to try again when the connection was lost or the login node is busy.
         ssm: The boto3 client to read the credentials with; None for one with this process's AWS settings.
         logger: Where output and results are logged: stdout at DEBUG; stderr at WARNING when the command succeeded, at
             ERROR with the status when not. None for this module's own logger.
+        run_ids: Makes the run ids of calls that do not bring one; None for ids drawn at random.
+        remaining_s: Tells how many seconds there are left for any call, whatever its own timeout; None for no such end.
 
-    It connects at the first use and stays connected until `close`; a connection that broke in between is made anew before
-    anything is sent. The SSH agent and the local user's keys and known hosts are never used.
+    Attributes:
+        run_ids: As given; may be set anew between calls.
+        remaining_s: As given; may be set anew between calls.
+
+    It connects at the first use and stays connected until `close`. A connection that was kept is checked before anything is
+    sent over it, and replaced if it is dead. The SSH agent and the local user's keys and known hosts are never used.
 
     Note:
-        One command at a time: a session is not to be shared between threads.
+        Each run has an id, and a request that is sent again, because its answer was lost, names the same run: it never runs
+        twice. A session may be used from several threads.
     """
 
     def __init__(
@@ -109,17 +80,20 @@ class RaijinSession:
         user_path: str | None = None,
         *,
         timeouts: Timeouts = Timeouts(),
+        retries: Retries = Retries(),
         ssm: SSMClient | None = None,
         logger: logging.Logger | None = None,
+        run_ids: RunIds | None = None,
+        remaining_s: Callable[[], float] | None = None,
     ) -> None:
-        self._user_path = user_path
+        self.run_ids = run_ids
+        self.remaining_s = remaining_s
         self._timeouts = timeouts
-        self._logger = logger or logging.getLogger(__name__)
-        self._ssm = ssm
-        self._credentials: Credentials | None = None
-        self._client: paramiko.SSHClient | None = None
+        logger = logger or logging.getLogger(__name__)
+        self._connections = Connections(cached_credentials(user_path, ssm=ssm), timeouts, logger)
+        self._performer = Performer(self._connections, retries, logger)
 
-    def __enter__(self) -> RaijinSession:
+    def __enter__(self) -> Self:
         self.connect()
         return self
 
@@ -130,51 +104,48 @@ class RaijinSession:
 
     @property
     def ssh_client(self) -> paramiko.SSHClient:
-        """The connected paramiko client."""
-        self.connect()
-        assert self._client is not None  # noqa: S101 - what connect() has just made
-        return self._client
+        """The connected paramiko client; of one of them, if there are several connections."""
+        return self._connections.client()
 
     def connect(self) -> None:
-        """Connect and authenticate, unless connected.
+        """Connect and authenticate, unless connected. It tries once.
 
         Raises:
             CredentialsError: If the stored credentials are missing, denied or unusable.
             CannotConnect: If the login node cannot be reached, is not the right one, or does not let the user in.
         """
-        if self._client is not None:
-            transport = self._client.get_transport()
-            if transport is not None and transport.is_active():
-                return
-            self.close()
-        if self._credentials is None:
-            begin = time.monotonic()
-            self._credentials = load_credentials(self._user_path, ssm=self._ssm)
-            self._logger.debug("credentials read", extra={"duration_s": round(time.monotonic() - begin, 3)})
-        begin = time.monotonic()
-        self._client = _open(self._credentials, self._timeouts)
-        duration_s = round(time.monotonic() - begin, 3)
-        self._logger.debug(
-            "connected",
-            extra={"host": self._credentials.host, "port": self._credentials.port, "duration_s": duration_s},
-        )
+        self._connections.client()
 
     def close(self) -> None:
-        """Close the connection; does nothing if there is none."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        """Close the connections; does nothing if there is none. Runs that have been started go on."""
+        self._connections.close()
 
     def exec_command(
-        self, command: str, *, timeout: float | None = None, max_output: int | None = DEFAULT_MAX_OUTPUT_BYTES
+        self,
+        command: str | Call,
+        *,
+        timeout: float | None = None,
+        max_output: int | None = DEFAULT_MAX_OUTPUT_BYTES,
+        run_id: str | None = None,
+        key: str | None = None,
+        on_output: OnOutput | None = None,
+        stdout_to: Destination | None = None,
     ) -> CommandResult:
-        """Run one command on the login node and wait for its end.
+        """Run one command on the login node and wait for its end, over as many connections as it takes.
 
         Args:
             command: The request: a command's name and its arguments, quoted as for a shell (`dea.remote.contract.join`
-                does it). No shell reads it.
-            timeout: How long to wait for the end of the command, in seconds; None for as long as it takes.
+                does it), which no shell reads; or a `Call`, which builds it.
+            timeout: How many seconds this may take in all, connecting and retries included; None for as long as the run
+                takes. When they are over, the run goes on: `result` gives its outcome.
             max_output: How much of each stream to keep in memory, in bytes: head and tail; the rest is counted. None for all.
+            run_id: The run's id. If there is a run of that id, it is followed or its result returned; it never runs twice.
+                None for the call's own, or else one from `run_ids`.
+            key: What tells this call from others of the same event, when ids are derived (see `run_ids`).
+            on_output: Is called with `"stdout"` or `"stderr"` and the next bytes as they come: each once, in each stream's
+                order, never two calls at once, from another thread.
+            stdout_to: Where all of stdout goes besides: `ToFile` or `ToS3`, say. All that the login node keeps: see
+                `CommandResult.truncated`.
 
         Returns:
             The result, which unpacks as `stdout, stderr, exit_code`. Another exit status than 0 is no error here: see
@@ -183,17 +154,25 @@ class RaijinSession:
         Raises:
             RequestRefused: If the command cannot be sent as it is. Nothing was sent.
             CredentialsError: As `connect`. Nothing was sent.
-            CannotConnect: As `connect`, or if no channel could be opened. Nothing ran.
-            OutcomeUnknown: If the command was sent and its end was not seen: it took too long, or the connection broke.
+            CannotConnect: As `connect`, or if no channel could be opened, up to the deadline. Nothing ran.
+            LoginNodeBusy: If there was no room for it, up to the deadline. Nothing ran.
+            OutcomeUnknown: If it was sent and its end is not known by the deadline, or is lost; it has the run's id.
+            Exception: What `on_output` or `stdout_to` raised; the run goes on.
 
         Note:
-            Returns when the command has ended, at most `Timeouts.linger` later if something that it left behind still
-            holds its output open, at most `Timeouts.drain` later if that goes on writing.
+            A request that begins with an option, as `--list` does, runs nothing: it is sent as it is, and its answer has no
+            run id.
         """
-        return self._execute(command, command, timeout, max_output)
+        call = _call_of(command).named(key=key, run_id=run_id)
+        deadline = self._deadline(timeout)
+        if call.is_question:
+            return self._performer.ask(call.request, deadline, max_output)
+        return self._follow(self._named(call), deadline, max_output, on_output, stdout_to)
 
     def run(self, command: str, /, *values: object, **options: object) -> CommandResult:
         """Build a command's arguments of Python values, check them, run it and wait for its end.
+
+        It is `exec_command(Call.of(command, *values, **options))`, which is the form that takes a timeout and the rest.
 
         Args:
             command: Its name.
@@ -210,27 +189,243 @@ class RaijinSession:
             SchemaMismatch: If the login node refused them because its own schema is another. Nothing ran.
             RaijinError: As `exec_command`.
         """
-        schema = schema_of(command)
-        try:
-            words = words_for(schema.arguments, values, options)
-            recorded = bind(schema.arguments, words).recorded
-        except Refusal as refusal:
-            raise RequestRefused(f"{command}: {refusal}") from None
-        result = self._execute(
-            join([command, *words]), join([command, *recorded]), timeout=None, max_output=DEFAULT_MAX_OUTPUT_BYTES
+        return self.exec_command(Call.of(command, *values, **options))
+
+    def start(
+        self, command: str | Call, *, timeout: float | None = None, run_id: str | None = None, key: str | None = None
+    ) -> str:
+        """Start a run and return its id, without waiting for its end.
+
+        Args:
+            command: As for `exec_command`.
+            timeout: How many seconds starting it may take.
+            run_id: As for `exec_command`.
+            key: As for `exec_command`.
+
+        Raises:
+            CommandFailed: If the login node refuses it; it carries what it said.
+            RaijinError: As `exec_command`.
+        """
+        call = _call_of(command).named(key=key, run_id=run_id)
+        if call.is_question:
+            raise RequestRefused(f"{call.command[:80]!r} runs nothing: start takes the name of a command")
+        named = self._named(call)
+        asking = Asking(
+            named.run_id,
+            lambda *_: f"--run-id {named.run_id} --detach {call.request}",
+            call.command,
+            named.repeats,
+            wants="nothing",
         )
-        if result.exit_code == USAGE and result.stderr.startswith("dea-remote: "):
-            self._compare_schema(command, schema, result)
+        refused = self._performer.begin(asking, self._deadline(timeout))
+        if refused is not None:
+            self._compare_schema(call, refused)
+            refused.check()
+        return named.run_id
+
+    def result(
+        self,
+        run_id: str,
+        *,
+        timeout: float | None = None,
+        wait: bool = True,
+        max_output: int | None = DEFAULT_MAX_OUTPUT_BYTES,
+        on_output: OnOutput | None = None,
+        stdout_to: Destination | None = None,
+    ) -> CommandResult:
+        """Return the result of a run that was started before, by this session or another of the same key.
+
+        Args:
+            run_id: Its id.
+            timeout: As for `exec_command`.
+            wait: Whether to wait for its end if it has not ended.
+            max_output: As for `exec_command`.
+            on_output: As for `exec_command`.
+            stdout_to: As for `exec_command`.
+
+        Raises:
+            UnknownRun: If this key has no such run.
+            StillRunning: If it has not ended and was not to be waited for; it carries the output so far.
+            RaijinError: As `exec_command`.
+        """
+        check_run_id(run_id)
+        waiting = "" if wait else " --detach"
+        asking = Asking(
+            run_id,
+            lambda stdout, stderr: f"--result {run_id} --from-stdout {stdout} --from-stderr {stderr}{waiting}",
+            f"--result {run_id}",
+            repeats=True,
+            starts=False,
+            wants="end" if wait else "so_far",
+        )
+        return self._performer.perform(asking, self._deadline(timeout), max_output, on_output, stdout_to)
+
+    def cancel(self, run_id: str, *, timeout: float | None = None) -> Receipt:
+        """End a run, or see to it that it never starts.
+
+        Args:
+            run_id: Its id.
+            timeout: How many seconds this may take.
+
+        Returns:
+            The receipt, whose `outcome` is `cancelled`, or the one that was there first, or `running` if it could not be ended
+            yet.
+
+        Raises:
+            UnknownRun: If this key has no such run.
+            RaijinError: As `exec_command`.
+        """
+        check_run_id(run_id)
+        asking = _about(run_id, f"--cancel {run_id}")
+        return self._performer.look(asking, self._deadline(timeout))
+
+    def runs(self, since: str | None = None, *, timeout: float | None = None) -> list[RunRecord]:
+        """Return what the login node remembers of this key's runs, newest first.
+
+        Args:
+            since: From when on: a time in UTC, as `2026-01-31` or `2026-01-31T23:59:59Z`; None for all.
+            timeout: How many seconds this may take.
+
+        Raises:
+            RequestRefused: If `since` is no such time.
+            CommandFailed: If the login node refuses to say.
+            InvalidAnswer: If its answer is no history.
+            RaijinError: As `exec_command`.
+        """
+        question = join(["--history", *(["--since", since] if since is not None else []), "--json"])
+        try:
+            parse_request(question.encode())
+        except Refusal as refusal:
+            raise RequestRefused(str(refusal)) from None
+        answer = self._performer.ask(question, self._deadline(timeout), max_output=None)
+        return parse_history(answer.check().stdout, question)
+
+    def rerun(
+        self,
+        run_id: str,
+        *,
+        timeout: float | None = None,
+        max_output: int | None = DEFAULT_MAX_OUTPUT_BYTES,
+        on_output: OnOutput | None = None,
+        stdout_to: Destination | None = None,
+    ) -> CommandResult:
+        """Run again what a run was asked to do, as a new attempt with an id of its own, and wait for its end.
+
+        Args:
+            run_id: The id of the run, or of one of its attempts.
+            timeout: As for `exec_command`.
+            max_output: As for `exec_command`.
+            on_output: As for `exec_command`.
+            stdout_to: As for `exec_command`.
+
+        Returns:
+            The new attempt's result, with its `run_id`.
+
+        Raises:
+            UnknownRun: If this key has no such run.
+            RaijinError: As `exec_command`.
+
+        Note:
+            This is what runs a command a second time, and the only thing that does.
+        """
+        check_run_id(run_id)
+        deadline = self._deadline(timeout)
+        # Where it stands, and none of its output.
+        look = f"--result {run_id} --from-stdout {_BEYOND_BYTES} --from-stderr {_BEYOND_BYTES} --detach"
+        stands = self._performer.look(_about(run_id, look), deadline)
+        new = attempt_id(run_id, stands.attempt, stands.attempts + 1)
+        asking = Asking(new, lambda *_: f"--run-id {new} --rerun {run_id}", f"--rerun {run_id}", repeats=False)
+        return self._performer.perform(asking, deadline, max_output, on_output, stdout_to)
+
+    def run_many(
+        self,
+        calls: Iterable[str | Call],
+        *,
+        max_parallel: int = CHANNELS_PER_CONNECTION,
+        timeout: float | None = None,
+        max_output: int | None = DEFAULT_MAX_OUTPUT_BYTES,
+    ) -> list[CommandResult]:
+        """Run many commands, several at once over few connections, and wait for all of them.
+
+        Args:
+            calls: As for `exec_command`; a `Call` can bring its own `key` or `run_id` (`Call.named`).
+            max_parallel: How many to have running at once, 1 to 64; eight share a connection.
+            timeout: How many seconds all of them together may take.
+            max_output: As for `exec_command`, for each.
+
+        Returns:
+            The results, in the calls' order.
+
+        Raises:
+            SomeFailed: If some calls have no result, with the results of the others. Another exit status than 0 is a result.
+        """
+        if not 1 <= max_parallel <= CHANNELS_PER_CONNECTION * MAX_CONNECTIONS:
+            limit = CHANNELS_PER_CONNECTION * MAX_CONNECTIONS
+            raise ValueError(f"max_parallel is a number from 1 to {limit}, not {max_parallel}")
+        deadline = self._deadline(timeout)
+        # All of the ids before anything is sent: a call's place among the others is part of its name.
+        performances = [self._performance(_call_of(one), deadline, max_output) for one in calls]
+        return perform_all(performances, max_parallel)
+
+    def _performance(self, call: Call, deadline: Deadline, max_output: int | None) -> Callable[[], CommandResult]:
+        """Return what performs one of many calls, or raises why it cannot be sent."""
+        if call.is_question:
+            return lambda: self._performer.ask(call.request, deadline, max_output)
+        run_id = call.run_id or self._new_id(call)
+        return lambda: self._follow(self._named(call, run_id), deadline, max_output, None, None)
+
+    def _deadline(self, timeout_s: float | None) -> Deadline:
+        return Deadline(timeout_s, self.remaining_s)
+
+    def _named(self, call: Call, run_id: str | None = None) -> _Named:
+        """Give a call's run its id; check that the request can be sent.
+
+        Raises:
+            RequestRefused: If it cannot.
+        """
+        run_id = run_id or call.run_id or self._new_id(call)
+        check_run(call.request, run_id)
+        return _Named(call, run_id, repeats=call.run_id is not None or self._ids_repeat())
+
+    def _new_id(self, call: Call) -> str:
+        return (self.run_ids or random_run_id)(call.key)
+
+    def _ids_repeat(self) -> bool:
+        return self.run_ids not in (None, random_run_id) and bool(getattr(self.run_ids, "repeatable", True))
+
+    def _follow(
+        self,
+        named: _Named,
+        deadline: Deadline,
+        max_output: int | None,
+        on_output: OnOutput | None,
+        stdout_to: Destination | None,
+    ) -> CommandResult:
+        """Run a command, or follow its run, to its end."""
+        call, run_id = named.call, named.run_id
+
+        def request(stdout: int, stderr: int) -> str:
+            got = f"--from-stdout {stdout} --from-stderr {stderr} " if stdout or stderr else ""
+            return f"--run-id {run_id} {got}{call.request}"
+
+        asking = Asking(run_id, request, call.command, named.repeats)
+        result = self._performer.perform(asking, deadline, max_output, on_output, stdout_to)
+        self._compare_schema(call, result)
         return result
 
-    def _compare_schema(self, command: str, schema: Schema, result: CommandResult) -> None:
+    def _compare_schema(self, call: Call, result: CommandResult) -> None:
         """Ask the login node for its schema after it refused arguments that fit ours.
 
         Raises:
             SchemaMismatch: If it is another.
         """
-        question = f"--json --describe {command}"
-        described = self._execute(question, question, timeout=self._timeouts.channel, max_output=None)
+        schema: Schema | None = call.schema
+        if schema is None or result.exit_code != USAGE or result.outcome != "refused":
+            return
+        command = call.request.partition(" ")[0]
+        described = self._performer.ask(
+            f"--json --describe {command}", self._deadline(self._timeouts.channel), max_output=None
+        )
         try:
             approved = str(json.loads(described.stdout)["schema"])
         except (ValueError, KeyError, TypeError):
@@ -244,302 +439,11 @@ class RaijinSession:
                 approved=approved,
             )
 
-    def _execute(self, request: str, command: str, timeout: float | None, max_output: int | None) -> CommandResult:
-        """Send a request; `command` is what is said of it in the log, the result and errors."""
-        _check_request(request)
-        stdout, stderr = BoundedBuffer(max_output), BoundedBuffer(max_output)
-        transport, channel = self._open_channel()
-        begin = time.monotonic()
-        try:
-            self._send(transport, channel, request, command)
-            left_open = self._await_end(transport, channel, command, stdout, stderr, begin, timeout)
-        finally:
-            channel.close()
-        result = CommandResult(
-            command=command,
-            stdout=stdout.text(),
-            stderr=stderr.text(),
-            exit_code=channel.exit_status,
-            duration_s=time.monotonic() - begin,
-            stdout_bytes=stdout.total_bytes,
-            stderr_bytes=stderr.total_bytes,
-            truncated=stdout.truncated or stderr.truncated,
-            left_open=left_open,
-        )
-        self._log(result)
-        return result
 
-    def _open_channel(self) -> tuple[paramiko.Transport, paramiko.Channel]:
-        """Open a channel; over a new connection if the one that was kept turns out to be broken, since nothing was sent."""
-        kept = self._client
-        transport = _transport_of(self.ssh_client)
-        try:
-            return transport, transport.open_session(timeout=self._timeouts.channel)
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            if self._client is not kept or isinstance(error, paramiko.ChannelException):
-                raise self._no_channel(transport, error) from error
-        self.close()
-        transport = _transport_of(self.ssh_client)
-        try:
-            return transport, transport.open_session(timeout=self._timeouts.channel)
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            raise self._no_channel(transport, error) from error
-
-    def _send(self, transport: paramiko.Transport, channel: paramiko.Channel, request: str, command: str) -> None:
-        """Ask for the command to be run and wait until the login node has accepted that."""
-        # paramiko waits for the answer without a limit; closing the transport under it is what ends that wait.
-        watch = threading.Timer(self._timeouts.channel, transport.close)
-        watch.daemon = True
-        watch.start()
-        try:
-            channel.exec_command(request)
-            channel.shutdown_write()
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            raise ConnectionLost(
-                "the connection broke while the command was being sent: it may or may not have run", command=command
-            ) from error
-        finally:
-            watch.cancel()
-
-    def _await_end(
-        self,
-        transport: paramiko.Transport,
-        channel: paramiko.Channel,
-        command: str,
-        stdout: BoundedBuffer,
-        stderr: BoundedBuffer,
-        begin: float,
-        timeout: float | None,
-    ) -> bool:
-        """Drain both streams until the command has ended; tell whether a stream was still open then.
-
-        Raises:
-            OutcomeUnknown: If no end is seen.
-        """
-        drains = (Drain(channel.recv, stdout), Drain(channel.recv_stderr, stderr))
-        ended = channel.status_event.wait(None if timeout is None else max(0.0, begin + timeout - time.monotonic()))
-        if not ended:
-            channel.close()
-            raise CommandTimeout(
-                f"{shown(command)} had not ended after {timeout} s; it may run on: its outcome is unknown",
-                command=command,
-                stdout=stdout.text(),
-                stderr=stderr.text(),
-            )
-        exited_at = time.monotonic()
-        left_open = False
-        while not all(drain.join(0.05) for drain in drains):
-            quiet_since = max(exited_at, *(drain.last_activity for drain in drains))
-            now = time.monotonic()
-            if now - quiet_since > self._timeouts.linger or now - exited_at > self._timeouts.drain:
-                left_open = True
-                break
-        if left_open and transport.is_active():
-            channel.close()
-            for drain in drains:
-                drain.join(self._timeouts.channel)
-        # A server may close a channel without EOF (RFC 4254, 5.3); only a dead connection leaves the rest unknown.
-        elif not channel.eof_received and not transport.is_active():
-            raise ConnectionLost(
-                f"the connection broke while {shown(command)} ran: its outcome is unknown",
-                command=command,
-                stdout=stdout.text(),
-                stderr=stderr.text(),
-                exit_code=None if channel.exit_status == _NO_EXIT_STATUS else channel.exit_status,
-            )
-        for drain in drains:
-            drain.check()
-        if channel.exit_status == _NO_EXIT_STATUS:
-            raise NoExitStatus(
-                f"the login node gave no exit status for {shown(command)}: its outcome is unknown",
-                command=command,
-                stdout=stdout.text(),
-                stderr=stderr.text(),
-            )
-        return left_open
-
-    def _no_channel(self, transport: paramiko.Transport, error: Exception) -> CannotConnect:
-        assert self._credentials is not None  # noqa: S101 - connected
-        where = (self._credentials.host, self._credentials.port)
-        if isinstance(error, paramiko.ChannelException):
-            return SessionLimitReached(
-                f"{where[0]} refused another channel ({error.text}): close other sessions of this connection (MaxSessions)",
-                *where,
-            )
-        if transport.is_active():
-            return HandshakeTimeout(f"{where[0]} did not open a channel within {self._timeouts.channel} s", *where)
-        return ConnectionClosed(
-            f"{where[0]} closed the connection before a channel was open: {str(error) or 'no reason given'}", *where
-        )
-
-    def _log(self, result: CommandResult) -> None:
-        fields = {
-            "command": result.command[:_LOGGED_CHARACTERS],
-            "exit_code": result.exit_code,
-            "duration_s": round(result.duration_s, 3),
-        }
-        if result.stdout:
-            self._logger.debug("stdout: %s", _logged(result.stdout), extra=fields)
-        if not result.ok:
-            self._logger.error("exit status %d, stderr: %s", result.exit_code, _logged(result.stderr), extra=fields)
-        elif result.stderr:
-            self._logger.warning("stderr: %s", _logged(result.stderr), extra=fields)
+def _call_of(command: str | Call) -> Call:
+    return command if isinstance(command, Call) else Call.from_text(command)
 
 
-def _transport_of(client: paramiko.SSHClient) -> paramiko.Transport:
-    transport = client.get_transport()
-    assert transport is not None  # noqa: S101 - a connected client has one
-    return transport
-
-
-def _logged(output: str) -> str:
-    return output.rstrip("\n")[:_LOGGED_CHARACTERS]
-
-
-def _check_request(command: str) -> None:
-    """Refuse what cannot even arrive; whether it may run is the login node's to say.
-
-    Raises:
-        RequestRefused: If it is not text or too long.
-    """
-    try:
-        check_size(len(command.encode("utf-8")))
-    except UnicodeEncodeError as error:
-        raise RequestRefused(f"the command is not valid Unicode at character {error.start}") from error
-    except Refusal as refusal:
-        raise RequestRefused(str(refusal)) from None
-    if "\0" in command:
-        raise RequestRefused("the command holds a NUL character, which cannot be sent")
-
-
-def _open(credentials: Credentials, timeouts: Timeouts) -> paramiko.SSHClient:
-    """Connect, check the host key, authenticate.
-
-    Raises:
-        CannotConnect: The subclass that says why not.
-    """
-    where = (credentials.host, credentials.port)
-    sock = _connect_socket(credentials, timeouts.connect)
-    policy = _PinnedHostKeys(credentials.host_keys)
-    client = paramiko.SSHClient()
-    client.set_missing_host_key_policy(policy)
-    try:
-        client.connect(
-            *where,
-            username=credentials.user,
-            pkey=credentials.private_key,
-            sock=sock,
-            timeout=timeouts.handshake,
-            banner_timeout=timeouts.banner,
-            auth_timeout=timeouts.authentication,
-            channel_timeout=timeouts.channel,
-            allow_agent=False,
-            look_for_keys=False,
-            transport_factory=lambda *args, **kwargs: _Transport(*args, **kwargs).prefer(credentials.host_keys),
-        )
-    except Exception as error:
-        client.close()
-        sock.close()
-        named = _named(error, policy, credentials, timeouts)
-        if named is None:
-            raise
-        raise named from error
-    return client
-
-
-def _named(
-    error: Exception, policy: _PinnedHostKeys, credentials: Credentials, timeouts: Timeouts
-) -> CannotConnect | None:
-    """Return our error for one of paramiko's, or None for one that is no failure of the connection."""
-    host, port = where = (credentials.host, credentials.port)
-    cause = error.__context__
-    if policy.refused is not None:
-        pinned = ", ".join(key.fingerprint for key in credentials.host_keys)
-        return HostKeyMismatch(
-            f"{host}:{port} has the host key {policy.refused.fingerprint}, pinned are {pinned}: ask the site whether its key has changed, "
-            "and only then store the new one",
-            *where,
-            offered=policy.refused.fingerprint,
-        )
-    if isinstance(error, IncompatiblePeer):
-        kinds = ", ".join(sorted({key.get_name() for key in credentials.host_keys}))
-        return HostKeyMismatch(
-            f"{host}:{port} has no host key of the pinned types ({kinds}), or no algorithm in common: {error}", *where
-        )
-    if isinstance(error, paramiko.AuthenticationException) and "timeout" not in str(error).lower():
-        return AuthenticationFailed(
-            f"{host}:{port} did not accept user {credentials.user!r} with the key {credentials.private_key.fingerprint}: check the user, "
-            "and that authorized_keys there has this key",
-            *where,
-        )
-    if isinstance(error, TimeoutError) or isinstance(cause, TimeoutError) or "timeout" in str(error).lower():
-        return HandshakeTimeout(
-            f"{host}:{port} accepted the connection and then did not answer as an SSH server in time "
-            f"(banner {timeouts.banner} s, key exchange {timeouts.handshake} s, authentication {timeouts.authentication} s): "
-            "is this the right port, is the node overloaded?",
-            *where,
-        )
-    if isinstance(error, (paramiko.SSHException, EOFError, OSError)):
-        said = str(error) or type(error).__name__
-        return ConnectionClosed(
-            f"{host}:{port} closed the connection during the handshake ({said}): is it an SSH server, does it admit this address?",
-            *where,
-        )
-    return None
-
-
-def _connect_socket(credentials: Credentials, timeout_s: float) -> socket.socket:
-    host, port = where = (credentials.host, credentials.port)
-    try:
-        sock = socket.create_connection(where, timeout=timeout_s)
-    except TimeoutError as error:
-        raise ConnectTimeout(
-            f"{host}:{port} did not accept a connection within {timeout_s} s: is the way there open?", *where
-        ) from error
-    except ConnectionRefusedError as error:
-        raise ConnectionRefused(
-            f"{host}:{port} refused the connection: is the port right, does the SSH server run?", *where
-        ) from error
-    except OSError as error:
-        raise HostUnreachable(
-            f"{host}:{port} cannot be reached ({error}): check the name and the network", *where
-        ) from error
-    # Requests are small and waited for: Nagle's algorithm would hold each back.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # The kernel notices a dead peer, where paramiko's keepalive does not: probes after 30 s of silence, given up after 30 s more.
-    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 60_000)):
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return sock
-
-
-class _Transport(paramiko.Transport):
-    """A transport that asks for a host key of a pinned type, for fast algorithms first, and that notices a stalled handshake."""
-
-    def prefer(self, host_keys: tuple[paramiko.PKey, ...]) -> Self:
-        """Set which algorithms to ask for, and in which order."""
-        security = self.get_security_options()
-        pinned = {key.get_name() for key in host_keys}
-        if "ssh-rsa" in pinned:
-            pinned.update(_RSA_SIGNATURES)
-        # Without a type in common paramiko raises IncompatiblePeer, which _named() explains.
-        with contextlib.suppress(ValueError):
-            security.key_types = [kind for kind in security.key_types if kind in pinned]
-        security.ciphers = sorted(security.ciphers, key=lambda cipher: cipher not in _CIPHERS_FIRST)
-        security.kex = sorted(security.kex, key=lambda kex: kex not in _KEX_FIRST)
-        return self
-
-    def start_client(self, event: threading.Event | None = None, timeout: float | None = None) -> None:
-        """Negotiate, as paramiko does; it returns in silence when the time is over, and this does not.
-
-        Raises:
-            TimeoutError: If the key exchange had not ended by then.
-        """
-        super().start_client(event=event, timeout=timeout)
-        try:
-            self.get_remote_server_key()
-        except paramiko.SSHException as error:
-            if self.is_active():
-                raise TimeoutError("the key exchange did not end in time") from error
-            raise
+def _about(run_id: str, request: str) -> Asking:
+    """What is asked about a run that is there, and answered at once."""
+    return Asking(run_id, lambda *_: request, request, repeats=True, starts=False, wants="nothing")

@@ -13,13 +13,15 @@ from dea.raijin import RaijinError
 from dea.workspace import checkout
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.interface import console, print_json, starting
-from dea.workspace.sandbox import LoginNodeKind, sandbox
+from dea.workspace.sandbox import LoginNodeKind, exported_session, leads_to_a_sandbox, sandbox
 
 STARTING = "starting the sandbox"
 
 
 def run(name: str, arguments: str) -> int:
-    """Run one command through the sandbox's login node; its output and exit status become this process's own.
+    """Run one command through a sandbox's login node; its output and exit status become this process's own.
+
+    It is the sandbox that the environment leads to, if it leads to one, else one for this command alone.
 
     Args:
         name: The command's name.
@@ -30,7 +32,11 @@ def run(name: str, arguments: str) -> int:
     """
     checkout.command(name)
     try:
-        with starting(STARTING, sandbox()) as box, box.session() as session:
+        with contextlib.ExitStack() as stack:
+            if leads_to_a_sandbox(os.environ):
+                session = stack.enter_context(starting("connecting to the sandbox", exported_session()))
+            else:
+                session = stack.enter_context(stack.enter_context(starting(STARTING, sandbox())).session())
             result = session.exec_command(f"{name} {arguments}".rstrip(), max_output=None)
     except RaijinError as error:
         raise WorkspaceError(str(error)) from error

@@ -20,6 +20,7 @@ _FUNCTION_FILES = {
 _FILES = {
     "raijin": {**_FUNCTION_FILES, "function.yaml": "functions/{name}/function.yaml"},
     "base": _FUNCTION_FILES,
+    "batch": _FUNCTION_FILES,
     "command": {
         "run": "raijin_scripts/{name}/run",
         "command.yaml": "raijin_scripts/{name}/command.yaml",
@@ -33,7 +34,8 @@ def make(name: str, kind: str, root: Path = checkout.ROOT, *, old: Path | None =
 
     Args:
         name: Its name.
-        kind: `raijin` (a function that talks to the login node), `base` (one that does not) or `command`.
+        kind: `raijin` (a function that talks to the login node), `base` (one that does not), `batch` (one that does so for
+            each record of a queue or a stream) or `command`.
         root: The checkout.
         old: A script of the old kind, or a folder that has one as `run`, to draft a command from; None for the template.
 

@@ -1,7 +1,5 @@
 """Lists the commands that are available on the login node: the template for a function that talks to it."""
 
-from typing import Any
-
 from dea.lambdas import OrchestratorException, RaijinCommand
 
 
@@ -27,6 +25,5 @@ class ExampleCommand(RaijinCommand):
         return {"commands": commands}
 
 
-def handler(event: Any, context: Any) -> Any:  # noqa: ARG001 - Lambda passes both
-    """Handle one event."""
-    return ExampleCommand().run()
+# Not ExampleCommand().run(): so the command knows which delivery it is in, and a retry by Lambda runs nothing twice.
+handler = ExampleCommand.handler

@@ -22,7 +22,7 @@ def test_what_the_schema_forbids_is_refused_before_connecting(box: Sandbox) -> N
     session = box.session()
     with pytest.raises(RequestRefused, match="--min-trash-age-hours: '5' is less than 24"):
         session.run("clean_trash", trash="/g/data/x", min_trash_age_hours=5)
-    assert session._client is None
+    assert session._connections.count == 0
 
 
 def test_the_login_node_is_the_authority(session: RaijinSession) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
-from dea.lambdas import BaseCommand, CommandDefinitionError, OrchestratorException, RaijinCommand
+from dea.lambdas import (
+    BaseCommand,
+    CommandDefinitionError,
+    InvalidDelivery,
+    OrchestratorException,
+    RaijinCommand,
+    warm,
+)
 from dea.raijin import RaijinSession
 from dea.raijin.testing import FakeSession
 
@@ -120,7 +130,7 @@ class Closing(FakeSession):
 
 
 @pytest.mark.parametrize("answer", [("out", "", 0), RuntimeError("broken")])
-def test_the_session_is_closed_when_run_ends_however_it_ends(answer: Any) -> None:
+def test_a_session_that_the_command_has_put_in_place_is_closed_when_run_ends_however_it_ends(answer: Any) -> None:
     command = Asks()
     command.raijin = session = Closing({"example": answer})
     if isinstance(answer, Exception):
@@ -129,6 +139,192 @@ def test_the_session_is_closed_when_run_ends_however_it_ends(answer: Any) -> Non
     else:
         assert tuple(command.run()) == answer
     assert session.closed == 1
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> dict[Any, RaijinSession]:
+    """A process that keeps no session yet, and makes those that never connect."""
+    kept: dict[Any, RaijinSession] = {}
+    monkeypatch.setattr(warm, "_idle", kept)
+    monkeypatch.setattr(warm, "RaijinSession", lambda **_: Closing({"example": ("out", "", 0)}))
+    return kept
+
+
+def used_by(command: RaijinCommand) -> Closing:
+    session = command.raijin
+    assert isinstance(session, Closing)
+    command.run()
+    return session
+
+
+def test_the_next_invocation_has_the_session_of_the_one_before(idle: dict[Any, RaijinSession]) -> None:
+    first = used_by(Asks())
+    assert used_by(Asks()) is first
+    assert (first.closed, first.requests) == (0, ["example", "example"])
+
+
+def test_it_is_kept_after_a_failure_too(idle: dict[Any, RaijinSession]) -> None:
+    class Fails(RaijinCommand):
+        COMMAND_NAME = "asks"
+
+        def command(self) -> None:
+            raise RuntimeError("broken")
+
+    failing = Fails()
+    session = failing.raijin
+    with pytest.raises(RuntimeError):
+        failing.run()
+    assert used_by(Asks()) is session
+
+
+def test_two_commands_at_once_have_two_sessions_and_one_is_kept(idle: dict[Any, RaijinSession]) -> None:
+    one, other = Asks(), Asks()
+    first, second = one.raijin, other.raijin
+    assert first is not second
+    assert used_by(one) is first
+    assert used_by(other) is second
+    assert [one.closed for one in (first, second) if isinstance(one, Closing)] == [0, 1]
+
+
+def test_another_user_has_another_session(idle: dict[Any, RaijinSession], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = used_by(Asks())
+    monkeypatch.setenv("DEA_RAIJIN_USER_PATH", "orchestrator.raijin.users.other")
+    assert used_by(Asks()) is not first
+
+
+def test_what_is_kept_is_closed_when_the_process_ends() -> None:
+    code = """
+from dea.lambdas import RaijinCommand, warm
+from dea.raijin.testing import FakeSession
+
+class Said(FakeSession):
+    def close(self):
+        print("closed")
+
+class Asks(RaijinCommand):
+    COMMAND_NAME = "asks"
+
+    def command(self):
+        self.raijin
+
+warm.RaijinSession = lambda **_: Said({})
+Asks().run()
+print("ended")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "ended\nclosed\n"
+
+
+def test_a_kept_session_knows_nothing_of_the_delivery_before(idle: dict[Any, RaijinSession]) -> None:
+    Asks.handler({}, Context("first"))
+    [session] = idle.values()
+    assert session.remaining_s is None
+    assert session.run_ids is None  # its own: random
+
+
+class Context:
+    """Lambda's context object."""
+
+    invoked_function_arn = "arn:aws:lambda:ap-southeast-2:123456789012:function:asks:live"
+
+    def __init__(self, aws_request_id: str, remaining_ms: int = 900_000) -> None:
+        self.aws_request_id = aws_request_id
+        self.remaining_ms = remaining_ms
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining_ms
+
+
+class Looks(RaijinCommand):
+    """Tells what the session was told."""
+
+    COMMAND_NAME = "looks"
+
+    def command(self) -> Any:
+        remaining_s = self.raijin.remaining_s
+        calls = [self.raijin.exec_command("example"), self.raijin.exec_command("example", key="k")]
+        return [call.run_id for call in calls], remaining_s and remaining_s()
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> type[Looks]:
+    monkeypatch.setattr(Looks, "raijin", FakeSession({"example": ("", "", 0)}))
+    return Looks
+
+
+def test_a_retry_by_lambda_asks_for_the_same_runs(looks: type[Looks]) -> None:
+    first, retried, other = (looks.handler({}, Context(name))[0] for name in ("a", "a", "b"))
+    assert first == retried
+    assert len({*first, *other}) == 4
+
+
+def test_two_command_classes_for_one_event_have_runs_of_their_own(looks: type[Looks]) -> None:
+    class Other(looks):  # type: ignore[misc, valid-type]
+        COMMAND_NAME = "other"
+
+    first, second = (cls.handler({}, Context("a"))[0] for cls in (looks, Other))
+    assert len({*first, *second}) == 4
+
+
+def test_the_documented_form_asks_for_new_runs_each_time(looks: type[Looks]) -> None:
+    first, second = looks().run()[0], looks().run()[0]
+    assert len({*first, *second}) == 4
+
+
+@pytest.mark.parametrize(("remaining_ms", "expected_s"), [(900_000, 890.0), (50_000, 40.0), (3_000, 2.4)])
+def test_the_session_waits_until_shortly_before_the_end(
+    looks: type[Looks], remaining_ms: int, expected_s: float
+) -> None:
+    assert looks.handler({}, Context("a", remaining_ms))[1] == pytest.approx(expected_s)
+
+
+def test_the_margin_is_the_classs_to_set(looks: type[Looks], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "DEADLINE_MARGIN_S", 60.0)
+    assert looks.handler({}, Context("a", 900_000))[1] == pytest.approx(840.0)
+
+
+def test_without_a_context_there_is_no_deadline(looks: type[Looks]) -> None:
+    assert looks().run()[1] is None
+
+
+def test_a_delivery_that_nobody_filled_in_runs_nothing(looks: type[Looks]) -> None:
+    with pytest.raises(InvalidDelivery, match="EnteredTime"):
+        looks.handler({"dea_delivery": {"Execution": {"Id": "x"}, "State": {"Name": "y"}}}, Context("a"))
+    assert looks.raijin.requests == []  # type: ignore[attr-defined]
+
+
+def test_a_command_with_a_session_of_its_own_has_the_deliverys_run_ids() -> None:
+    class Own(BaseCommand):
+        COMMAND_NAME = "own"
+
+        def command(self) -> Any:
+            return [self.run_ids(), self.run_ids("k")]
+
+    assert Own.handler({}, Context("a")) == Own.handler({}, Context("a")) != Own.handler({}, Context("b"))
+
+
+def test_a_command_that_outlives_its_event_counts_anew_for_the_next_and_on_within_one() -> None:
+    class Own(BaseCommand):
+        COMMAND_NAME = "own"
+
+        def command(self) -> Any:
+            return self.run_ids()
+
+    kept = Own()
+    ids = []
+    for event, context in (({"id": 1}, Context("a")), ({"id": 2}, Context("b")), ({"id": 1}, Context("a"))):
+        kept.event, kept.context = event, context
+        ids.append((kept.run(), kept.run()))
+    assert ids[0] == ids[2]
+    assert len({*ids[0], *ids[1]}) == 4
+
+
+def test_the_handler_makes_an_answer_of_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Asks, "raijin", FakeSession({"example": ("x" * 10_000, "", 3)}))
+    monkeypatch.setattr(Asks, "ANSWER_MAX_BYTES", 2_000)
+    answer = Asks.handler({}, Context("a"))
+    assert (answer["exit_code"], answer["stdout_bytes"], answer["truncated"]) == (3, 10_000, True)
+    assert len(json.dumps(answer)) <= 2_000
 
 
 def test_an_orchestrator_exception_says_what_happened() -> None:

@@ -146,7 +146,7 @@ with sandbox() as box:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     modes = json.loads(done.stdout)
     assert modes["."] == modes["home"] == modes["home/.ssh"] == 0o700
-    assert modes["home/.ssh/authorized_keys"] == modes["host_key"] == 0o600
+    assert modes["home/.ssh/authorized_keys"] == modes["login-node-1/host_key"] == 0o600
     assert modes["checkout/raijin_scripts/example/run"] == 0o755
     assert modes["checkout/dea/remote/dispatcher.py"] == 0o644
     assert not [name for name, mode in modes.items() if mode & (stat.S_IWGRP | stat.S_IWOTH)]

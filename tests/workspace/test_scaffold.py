@@ -41,7 +41,7 @@ def passes(root: Path, test: Path, **variables: str) -> None:
     assert " passed" in done.stdout
 
 
-@pytest.mark.parametrize("kind", ["raijin", "base"])
+@pytest.mark.parametrize("kind", ["raijin", "base", "batch"])
 def test_a_new_function_is_complete_and_its_test_passes(tmp_path: Path, kind: str) -> None:
     made = scaffold.make("tidy_up", kind, tmp_path)
     function = checkout.function("tidy_up", tmp_path)
@@ -66,7 +66,7 @@ def test_a_new_command_is_complete_and_its_test_passes(tmp_path: Path) -> None:
 
 def test_what_is_made_is_as_clean_as_what_is_here(tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for kind in ("raijin", "base"):
+    for kind in ("raijin", "base", "batch"):
         scaffold.make(f"new_{kind}", kind, tmp_path)
     scaffold.make("greet", "command", tmp_path)
     ruff = Path(sys.executable).parent / "ruff"
@@ -83,7 +83,7 @@ def test_a_name_that_cannot_be_makes_nothing(tmp_path: Path, name: str) -> None:
 
 
 def test_a_kind_that_is_not_known_is_told_the_choices(tmp_path: Path) -> None:
-    with pytest.raises(WorkspaceError, match="raijin, base, command"):
+    with pytest.raises(WorkspaceError, match="raijin, base, batch, command"):
         scaffold.make("x", "lambda", tmp_path)
 
 

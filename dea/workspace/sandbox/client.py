@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 LoginNodeKind = Literal["openssh", "asyncssh"]
 
 REGION = "ap-southeast-2"
+ACCESS_KEY = "sandbox"
+"""The access key of every sandbox: no account of AWS has one like it."""
+
 _END_TIMEOUT_S = 20.0
 
 
@@ -39,7 +42,7 @@ class Sandbox:
     Attributes:
         login_node: What serves SSH.
         host: The login node's loopback address.
-        port: Its port.
+        ports: The ports of its login nodes: several names of one machine, as far as its files go.
         user: The account that it logs in: the one that runs this process.
         user_path: The prefix of the SSM parameters' names.
         endpoint_url: The AWS endpoint.
@@ -49,12 +52,17 @@ class Sandbox:
 
     login_node: LoginNodeKind
     host: str
-    port: int
+    ports: tuple[int, ...]
     user: str
     user_path: str
     endpoint_url: str
     kms_key_id: str
     folder: Path
+
+    @property
+    def port(self) -> int:
+        """The port of the first login node, which the parameters lead to."""
+        return self.ports[0]
 
     @property
     def checkout(self) -> Path:
@@ -71,7 +79,7 @@ class Sandbox:
         """The environment variables that lead an AWS SDK and `dea.raijin` here."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_ACCESS_KEY_ID": "sandbox",
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": "sandbox",
             "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
@@ -94,6 +102,22 @@ class Sandbox:
     def session(self, **options: Any) -> RaijinSession:
         """Return a session with this sandbox's login node; the options are those of `RaijinSession`."""
         return RaijinSession(self.user_path, ssm=self.ssm(), **options)
+
+    def stored_for(self, host: str) -> str:
+        """Store the four parameters once more, for another address of this sandbox; return their prefix.
+
+        Args:
+            host: The address, as `host:port`: a second login node's, or a proxy's.
+        """
+        ssm = self.ssm()
+        prefix = f"{self.user_path}.at.{host.replace(':', '.')}"
+        for part in ("user", "host", "pkey", "hostkey"):
+            stored = ssm.get_parameter(Name=f"{self.user_path}.{part}", WithDecryption=True)["Parameter"]["Value"]
+            value = host if part == "host" else stored
+            ssm.put_parameter(
+                Name=f"{prefix}.{part}", Value=value, Type="SecureString", KeyId=self.kms_key_id, Overwrite=True
+            )
+        return prefix
 
     @contextlib.contextmanager
     def restricted(self, policy: dict[str, Any]) -> Iterator[dict[str, str]]:
@@ -120,7 +144,11 @@ class Sandbox:
 
 @contextlib.contextmanager
 def sandbox(
-    login_node: LoginNodeKind | None = None, *, user_path: str = DEFAULT_USER_PATH, root: Path = ROOT
+    login_node: LoginNodeKind | None = None,
+    *,
+    user_path: str = DEFAULT_USER_PATH,
+    root: Path = ROOT,
+    login_nodes: int = 1,
 ) -> Iterator[Sandbox]:
     """Run a sandbox while the context is open.
 
@@ -128,6 +156,8 @@ def sandbox(
         login_node: What serves SSH; None for OpenSSH's sshd where this machine can run it, else asyncssh.
         user_path: The prefix of the SSM parameters' names.
         root: The checkout whose dispatcher and commands are served, as a copy.
+        login_nodes: How many login nodes serve the same home folder, each with a port and a host key of its own. Sessions
+            go to the first; `Sandbox.stored_for` leads to the others.
 
     Raises:
         WorkspaceError: If it cannot be started; the message says why.
@@ -135,7 +165,7 @@ def sandbox(
     kind: LoginNodeKind = login_node or ("asyncssh" if openssh.unusable() else "openssh")
     if kind == "openssh" and (reason := openssh.unusable()):
         raise WorkspaceError(f"OpenSSH's sshd cannot serve as the login node: {reason}")
-    settings = {"login_node": kind, "user_path": user_path, "root": str(root)}
+    settings = {"login_node": kind, "user_path": user_path, "root": str(root), "login_nodes": login_nodes}
     # What it has to say goes to a file without a name: a pipe that nobody reads would stop it one day.
     said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed below
     # A process of its own, in a session of its own: Ctrl-C on the terminal does not reach it, and it sees this end of the
@@ -152,7 +182,8 @@ def sandbox(
     try:
         answer = _first_line(keeper, said)
         folder = Path(answer.pop("folder"))
-        yield Sandbox(**answer, login_node=kind, user_path=user_path, folder=folder)
+        ports = tuple(answer.pop("ports"))
+        yield Sandbox(**answer, ports=ports, login_node=kind, user_path=user_path, folder=folder)
     finally:
         _end(keeper, folder)
         said.close()

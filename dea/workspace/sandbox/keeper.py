@@ -57,30 +57,41 @@ async def _serve(folder: Path, settings: dict[str, Any]) -> None:
     (home / ".ssh").mkdir(parents=True, mode=0o700)
     home.chmod(0o700)
     key = asyncssh.generate_private_key("ssh-ed25519", "dea-orchestration sandbox")
-    host_key = asyncssh.generate_private_key("ssh-ed25519", "dea-orchestration sandbox login node")
-    command = forced_command(str(interpreters.login_node()), str(folder / "checkout"), KEY_LABEL, {"--home": str(home)})
-    authorized_keys = _write_private(
-        home / ".ssh" / "authorized_keys", authorized_keys_line(key.export_public_key().decode(), command) + "\n"
-    )
-    host_key_file = _write_private(folder / "host_key", host_key.export_private_key().decode())
-    if settings["login_node"] == "openssh":
-        # Before any thread: sshd is started with a step of ours between fork and exec.
-        _, port = openssh.start(folder, host_key_file, authorized_keys, home)
-    else:
-        port = await asyncssh_node.start(host_key_file, authorized_keys, home)
+    host_keys = [
+        asyncssh.generate_private_key("ssh-ed25519", f"dea-orchestration sandbox login node {number}")
+        for number in range(1, settings["login_nodes"] + 1)
+    ]
+    ports = []
+    for number, host_key in enumerate(host_keys, 1):
+        own = folder / f"login-node-{number}"
+        own.mkdir(mode=0o700)
+        # One home folder, and still a name for each: what a login node knows of its own processes, another does not.
+        options = {"--home": str(home), **({"--node": own.name} if number > 1 else {})}
+        command = forced_command(str(interpreters.login_node()), str(folder / "checkout"), KEY_LABEL, options)
+        authorized_keys = _write_private(
+            (home / ".ssh" if number == 1 else own) / "authorized_keys",
+            authorized_keys_line(key.export_public_key().decode(), command) + "\n",
+        )
+        host_key_file = _write_private(own / "host_key", host_key.export_private_key().decode())
+        if settings["login_node"] == "openssh":
+            # Before any thread: sshd is started with a step of ours between fork and exec.
+            _, port = openssh.start(own, host_key_file, authorized_keys, home)
+        else:
+            port = await asyncssh_node.start(host_key_file, authorized_keys, home)
+        ports.append(port)
     endpoint_url = aws.start()
     prefix = settings["user_path"]
     parameters = {
         f"{prefix}.user": getpass.getuser(),
-        f"{prefix}.host": f"{openssh.HOST}:{port}",
+        f"{prefix}.host": f"{openssh.HOST}:{ports[0]}",
         f"{prefix}.pkey": key.export_private_key().decode(),
-        f"{prefix}.hostkey": host_key.export_public_key().decode(),
+        f"{prefix}.hostkey": "".join(host_key.export_public_key().decode() for host_key in host_keys),
     }
     # In a thread: the asyncssh server shares this loop.
     key_id = await asyncio.to_thread(aws.store, endpoint_url, REGION, parameters)
     answer = {
         "host": openssh.HOST,
-        "port": port,
+        "ports": ports,
         "user": getpass.getuser(),
         "endpoint_url": endpoint_url,
         "kms_key_id": key_id,

@@ -23,7 +23,5 @@ def test_a_failure_on_the_login_node_is_an_error_that_carries_its_output():
 
 
 def test_the_handler_takes_what_lambda_passes(monkeypatch):
-    monkeypatch.setattr(
-        "dea.lambdas.commands.RaijinSession", lambda **_: FakeSession({"example": ("example\n", "", 0)})
-    )
+    monkeypatch.setattr(ExampleCommand, "raijin", FakeSession({"example": ("example\n", "", 0)}))
     assert handler({}, None) == {"commands": ["example"]}

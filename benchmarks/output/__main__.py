@@ -1,0 +1,183 @@
+"""A long output: through the session, and through OpenSSH's own client, with and without a run id; peak memory of both ends.
+
+All sides take the same bytes from the same command on the same sandbox, by turns within one run, each in a fresh process,
+and throw them away. There is no network but loopback, so that it measures what the programs cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dea.workspace import approval
+from dea.workspace.checkout import ROOT
+from dea.workspace.sandbox import Sandbox, sandbox
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+SIDES = {
+    "openssh": "OpenSSH's client, without a run id",
+    "openssh_durable": "OpenSSH's client, durable run",
+    "dea": "RaijinSession, durable run",
+}
+SMALL, LARGE = 64, 1024
+SAMPLE_S = 0.02
+FLOOD = """#!/usr/bin/env python3
+import os, sys
+block = bytes(range(32, 96)) * 1024
+for _ in range(int(sys.argv[1]) * 16):
+    rest = block
+    while rest:
+        rest = rest[os.write(1, rest):]
+"""
+COMMAND = "summary: Writes so many MiB.\narguments: any\n"
+
+
+def main() -> int:
+    """Measure, print the table, write the results."""
+    parser = argparse.ArgumentParser(prog="benchmarks/output", description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, help="at least 3 (default: %(default)s)")
+    rounds: int = parser.parse_args().rounds
+    if rounds < 3:
+        parser.error("--rounds is at least 3: fewer do not show the spread")
+    with _flooding() as box, _client(box) as client:
+        measured: dict[tuple[str, int], list[dict[str, float]]] = {
+            (side, size): [] for side in SIDES for size in (SMALL, LARGE)
+        }
+        for number in range(rounds):
+            for size in (SMALL, LARGE):
+                for side in SIDES if number % 2 else reversed(SIDES):
+                    measured[side, size].append(_measure(box, side, size, client))
+            print(f"\rround {number + 1} of {rounds}", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
+        results = _results(measured, rounds, box)
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+    for row in (results["headings"], *results["rows"]):
+        print("".join(f"{cell:<36}" if at == 0 else f"{cell:>22}" for at, cell in enumerate(row)))
+    return 0
+
+
+@contextlib.contextmanager
+def _flooding() -> Iterator[Sandbox]:
+    """Run a sandbox whose login node has the command `flood`."""
+    with tempfile.TemporaryDirectory(prefix="dea-output-") as temporary:
+        root = Path(temporary)
+        shutil.copytree(ROOT / "dea" / "remote", root / "dea" / "remote", ignore=shutil.ignore_patterns("__pycache__"))
+        command = root / "raijin_scripts" / "flood"
+        command.mkdir(parents=True)
+        (command / "run").write_text(FLOOD)
+        (command / "run").chmod(0o755)
+        (command / "command.yaml").write_text(COMMAND)
+        approved = command / "approved.json"
+        approved.write_text(json.dumps(approval.document_for("flood", root)))
+        approved.chmod(0o644)
+        with sandbox("openssh", root=root) as box:
+            yield box
+
+
+@contextlib.contextmanager
+def _client(box: Sandbox) -> Iterator[list[str]]:
+    """Yield the command line of OpenSSH's client that logs in there."""
+    with tempfile.TemporaryDirectory(prefix="dea-client-") as temporary:
+        folder = Path(temporary)
+        stored = {
+            part: box.ssm().get_parameter(Name=f"{box.user_path}.{part}", WithDecryption=True)["Parameter"]["Value"]
+            for part in ("pkey", "hostkey")
+        }
+        key, known = folder / "key", folder / "known_hosts"
+        key.touch(mode=0o600)
+        key.write_text(stored["pkey"])
+        known.write_text(f"[{box.host}]:{box.port} {stored['hostkey']}")
+        # The ciphers that the session asks for, so that both do the same arithmetic.
+        options = {
+            "UserKnownHostsFile": known,
+            "IdentitiesOnly": "yes",
+            "Ciphers": "aes128-gcm@openssh.com",
+            "Compression": "no",
+        }
+        settings = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        yield ["ssh", "-F", "none", "-T", "-i", str(key), *settings, "-p", str(box.port), f"{box.user}@{box.host}"]
+
+
+def _measure(box: Sandbox, side: str, mebibytes: int, client: list[str]) -> dict[str, float]:
+    """Take in one output; return its throughput and the peaks of both ends."""
+    environment = box.environment({"PATH": os.environ["PATH"], "HOME": str(box.home)})
+    over = threading.Event()
+    peaks: list[int] = []
+    watching = threading.Thread(target=_watch, args=(str(box.checkout), over, peaks))
+    watching.start()
+    try:
+        done = subprocess.run(
+            [sys.executable, HERE / "client.py", side, str(mebibytes), *client],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    finally:
+        over.set()
+        watching.join()
+    seconds, peak_kib = json.loads(done.stdout)
+    shutil.rmtree(box.home / ".dea-orchestration" / "runs", ignore_errors=True)  # or the disk would fill up
+    return {"mib_s": mebibytes / seconds, "client_mib": peak_kib / 1024, "node_mib": max(peaks, default=0) / 1024}
+
+
+def _watch(checkout: str, over: threading.Event, peaks: list[int]) -> None:
+    """Note the peak memory (VmHWM of proc(5)) of the dispatcher's processes, in KiB, all of one moment together."""
+    while not over.wait(SAMPLE_S):
+        total = 0
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if f"{checkout}/dea/remote".encode() in (folder / "cmdline").read_bytes():
+                    status = (folder / "status").read_text()
+                    total += next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
+        peaks.append(total)
+
+
+def _results(measured: dict[tuple[str, int], list[dict[str, float]]], rounds: int, box: Sandbox) -> dict[str, Any]:
+    rows = []
+    for side, title in SIDES.items():
+        large, small = measured[side, LARGE], measured[side, SMALL]
+        ratios = [one["mib_s"] / other["mib_s"] for one, other in zip(large, measured["openssh", LARGE], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        peaks = [
+            f"{statistics.median(one[end] for one in small):.0f}, {statistics.median(one[end] for one in large):.0f}"
+            for end in ("client_mib", "node_mib")
+        ]
+        speed = statistics.median(one["mib_s"] for one in large)
+        rows.append([title, f"{speed:.0f}", f"{middle:.2f} ({low:.2f} to {high:.2f})", *peaks])
+    return {
+        "benchmark": "output",
+        "command": "python benchmarks/output",
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": {
+            "cores": os.cpu_count(),
+            "architecture": platform.machine(),
+            "system": platform.system(),
+            "python": platform.python_version(),
+            "login_node": box.login_node,
+        },
+        "rounds": rounds,
+        "headings": [
+            f"{LARGE} MiB", "MiB/s", "of OpenSSH's", f"client's peak, MiB: {SMALL}, {LARGE}", f"node's peak, MiB: {SMALL}, {LARGE}",
+        ],
+        "rows": rows,
+        "measured": {f"{side} {size}": values for (side, size), values in measured.items()},
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""The sandbox that a shell leads to: `inv sandbox` keeps it up, and its variables have been exported there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import boto3
+from botocore.config import Config
+
+from dea.raijin import RaijinSession
+from dea.workspace.sandbox.client import ACCESS_KEY
+
+# A proxy would be asked for the loopback address too; and a sandbox that has ended need not be asked often.
+_CONFIG = Config(proxies={}, connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 1})
+
+
+def leads_to_a_sandbox(environment: Mapping[str, str]) -> bool:
+    """Tell whether an environment has the variables of a sandbox."""
+    return bool(environment.get("AWS_ENDPOINT_URL")) and environment.get("AWS_ACCESS_KEY_ID") == ACCESS_KEY
+
+
+def exported_session() -> RaijinSession:
+    """Return a session with the login node of the sandbox that this process's environment leads to."""
+    return RaijinSession(ssm=boto3.client("ssm", config=_CONFIG))
