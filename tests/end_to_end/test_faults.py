@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import asyncssh
 import psutil
@@ -29,7 +33,7 @@ from dea.remote.fault import FRONT_STEPS, STEPS
 from dea.workspace.faults import Fault, FaultProxy, frozen, session_through
 from dea.workspace.faults.campaign import campaign, entries, ledger_sandbox
 from dea.workspace.sandbox import Sandbox, openssh
-from tests.conftest import require
+from tests.conftest import ROOT, require
 
 RUNS = 60  # nox -s faults does 300
 QUICK = Timeouts(connect=5, handshake=5, authentication=5, channel=5, kept=2, silence=1, alive=1)
@@ -66,6 +70,25 @@ def test_broken_connections_neither_lose_nor_double_a_run(box: Sandbox) -> None:
     assert figures.problems == ()
     assert (figures.runs, figures.lost, figures.doubled) == (RUNS, 0, 0)
     assert figures.cuts >= RUNS
+
+
+def test_the_program_prints_the_figures_as_its_last_line(tmp_path: Path) -> None:
+    require(openssh.unusable())
+    command = [
+        sys.executable,
+        "-m",
+        "dea.workspace.faults",
+        "--seed",
+        "1",
+        "--runs",
+        "3",
+        "--record",
+        tmp_path / "figures",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"runs 3, cuts [1-9]\d*, lost 0, doubled 0", done.stdout.splitlines()[-1])
+    assert done.stdout.endswith((tmp_path / "figures").read_text())
 
 
 def test_fifty_connections_to_two_login_nodes_get_the_result_of_one_run(

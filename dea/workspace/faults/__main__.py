@@ -8,11 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import Progress
 
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.faults.campaign import campaign, ledger_sandbox
-from dea.workspace.interface import console, starting
+from dea.workspace.interface import starting
 
 
 def main() -> int:
@@ -29,7 +30,10 @@ def main() -> int:
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
     begin = time.monotonic()
     try:
-        with starting("starting the sandbox", ledger_sandbox()) as box, Progress(console=console) as progress:
+        with (
+            starting("starting the sandbox", ledger_sandbox()) as box,
+            Progress(console=Console(stderr=True)) as progress,
+        ):
             shown = progress.add_task(f"seed {seed}", total=options.runs)
             figures = campaign(box, seed=seed, runs=options.runs, on_run=lambda: progress.advance(shown))
     except WorkspaceError as error:
