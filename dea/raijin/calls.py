@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from dea.raijin.errors import RequestRefused
 from dea.raijin.schemas import Schema, schema_of
-from dea.remote.contract import Refusal, bind, check_size, is_run_id, join, parse_request, shown, words_for
+from dea.remote.contract import Refusal, bind, check_size, is_run_id, join, shown, words_for, words_of
 
 # What the longest options before a command's name take, beside the run id itself.
 _OPTIONS_BYTES = len(f"--run-id  --from-stdout {2**63} --from-stderr {2**63} --detach ")
@@ -91,7 +91,7 @@ def check_text(text: str, room_bytes: int = 0) -> None:
 
 
 def check_run(request: str, run_id: str) -> None:
-    """Refuse a request whose refusal by the login node would have no receipt, because the run id cannot be read from it.
+    """Refuse a request that no login node would take for a list of words; what the words mean is its business.
 
     Raises:
         RequestRefused: If it is too long, no text, or no list of words.
@@ -99,10 +99,9 @@ def check_run(request: str, run_id: str) -> None:
     check_run_id(run_id)
     check_text(request, _OPTIONS_BYTES + len(run_id))
     try:
-        parse_request(f"--run-id {run_id} {request}".encode())
+        words_of(request.encode())
     except Refusal as refusal:
-        if refusal.run_id is None:
-            raise RequestRefused(str(refusal)) from None
+        raise RequestRefused(str(refusal)) from None
 
 
 def check_run_id(run_id: str) -> None:

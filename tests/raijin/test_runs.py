@@ -302,7 +302,7 @@ def test_cancel_gives_where_the_run_stands() -> None:
 
 
 @pytest.mark.parametrize("request_text", ["probe 'x", "probe; rm", "probe \x07"])
-def test_what_would_be_refused_without_a_receipt_is_not_sent(request_text: str) -> None:
+def test_what_is_no_list_of_words_is_not_sent(request_text: str) -> None:
     session, line = session_on()
     with pytest.raises(RequestRefused):
         session.exec_command(request_text)

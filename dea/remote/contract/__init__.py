@@ -15,6 +15,7 @@ from dea.remote.contract.request import (
     is_run_id,
     parse_request,
     shown,
+    words_of,
 )
 from dea.remote.contract.schema import bind, words_for
 from dea.remote.contract.status import BUSY, FAILED, NOT_FOUND, REFUSED, TIMED_OUT, USAGE
@@ -41,4 +42,5 @@ __all__ = [
     "split",
     "take_receipt",
     "words_for",
+    "words_of",
 ]

@@ -186,7 +186,7 @@ def parse_request(raw: bytes) -> Request:
     Request('execute_clean', ('--search-string', 'x y'))
     """
     try:
-        return _parsed(raw)
+        return request_of(words_of(raw))
     except Refusal as refusal:
         # It belongs to this run even if nothing after its id can be read: the client learns for certain that it did not run.
         refusal.run_id = refusal.run_id or _run_id_at_begin(raw)
@@ -200,7 +200,16 @@ def _run_id_at_begin(raw: bytes) -> "str | None":
     return run_id if option == "--run-id" and space and is_run_id(run_id) else None
 
 
-def _parsed(raw: bytes) -> Request:
+def words_of(raw: bytes) -> "list[str]":
+    """Check a text that is to be a request and split it into words, whatever they mean.
+
+    Args:
+        raw: The text, UTF-8.
+
+    Raises:
+        Refusal: With `USAGE` for a text that is no list of words, `REFUSED` for one that is too long, not UTF-8, or asks for
+            a shell.
+    """
     check_size(len(raw))
     try:
         text = raw.decode("utf-8")
@@ -224,7 +233,7 @@ def _parsed(raw: bytes) -> Request:
         )
     if problems:
         raise Refusal(REFUSED, *problems)
-    return request_of(words)
+    return words
 
 
 def request_of(words: "list[str]") -> Request:
