@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ ROOT = Path(__file__).parents[1]
 
 # dea.remote's tests run with nothing installed but pytest: there the sandbox and what it needs are not to be had.
 collect_ignore = [] if importlib.util.find_spec("paramiko") else ["end_to_end", "raijin", "lambdas", "workspace"]
+
+
+# A shell that starts the tests in the background ignores SIGINT for them, and every process that they start would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

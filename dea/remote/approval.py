@@ -26,6 +26,9 @@ SITE, SITE_APPROVED = "site.yaml", "site.approved.json"
 
 _MAX_APPROVAL_BYTES = 4 * 1024 * 1024
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_LIMITS = (
+    "timeout", "max_parallel", "max_output_bytes", "stored_days", "stored_bytes", "request_burst", "requests_per_second",
+)  # fmt: skip
 
 
 class Unapproved(Exception):
@@ -169,7 +172,7 @@ def _load(path: str, remedy: str) -> "dict[str, Any]":
 
 def _is_sound(document: "dict[str, Any]") -> bool:
     """Tell whether what both kinds of approval say is of its type: a limit of 0 or false would be none at all."""
-    limits = [document[name] for name in ("timeout", "max_parallel") if name in document]
+    limits = [document[name] for name in _LIMITS if name in document]
     texts = [document[name] for name in ("path", "summary", "schema", "content") if name in document]
     for mapping in (document.get("files"), document.get("environment", {})):
         if not isinstance(mapping, dict):

@@ -84,6 +84,8 @@ def test_what_is_no_approval_is_refused(gate, clean, text):
         {"timeout": "60"},
         {"max_parallel": 0},
         {"max_parallel": True},
+        {"max_output_bytes": 0},
+        {"max_output_bytes": "1"},
         {"stdin": "no"},
         {"summary": None},
         {"environment": []},
@@ -107,7 +109,19 @@ def test_an_approval_that_is_not_wholly_understood_is_refused(gate, clean, docum
     refused(gate, "clean/approved.json")
 
 
-@pytest.mark.parametrize("document", [{"timeout": 0}, {"path": ["/bin"]}, {"environment": {"A": 5}}])
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"timeout": 0},
+        {"path": ["/bin"]},
+        {"environment": {"A": 5}},
+        {"max_output_bytes": 0},
+        {"stored_days": -1},
+        {"stored_bytes": "1"},
+        {"request_burst": 0},
+        {"requests_per_second": 0},
+    ],
+)
 def test_what_is_said_of_the_site_is_understood_or_refused(gate, clean, document):
     gate.describe_site(**document)
     refused(gate, "raijin_scripts/site.approved.json is not what inv approve writes")

@@ -267,6 +267,22 @@ def test_what_cannot_be_recorded_claims_nothing(counted):
     assert counted.ask("--run-id run-0001 counted a").receipt.outcome == "exited"
 
 
+@pytest.mark.parametrize(("program", "outcome", "status"), [("sh", "exited", 7), ("nonexistent", "refused", 126)])
+def test_what_could_not_be_recorded_at_its_end_has_its_receipt_and_says_so(gate, program, outcome, status):
+    supervisor = gate.checkout / "dea" / "remote" / "runs" / "supervisor.py"
+    line = "                ended = run_captured("
+    assert supervisor.read_text().count(line) == 1
+    supervisor.write_text(
+        supervisor.read_text().replace(line, f"                os.chmod(self._exchange.site.state, 0o777)\n{line}")
+    )
+    gate.add("ends", f"#!/bin/{program}\nexit 7\n")
+    answer = gate.ask("--run-id run-0001 ends")
+    assert (answer.status, answer.receipt.outcome, answer.receipt.status) == (status, outcome, status)
+    assert b"the audit log cannot be written" in answer.stderr
+    assert len(answer.stderr) == answer.receipt.stderr_bytes
+    assert [line["event"] for line in gate.audit()] == ["received", "started"]
+
+
 def test_a_timeout_holds_when_nobody_is_connected(gate, until):
     gate.add("slow", "#!/bin/sh\necho begun\nexec sleep 600\n", timeout=1)
     gate.ask("--run-id run-0001 --detach slow")

@@ -166,8 +166,11 @@ class _Supervisor:
         """Record how the run ended, for the audit log and for whoever asks."""
         out, err = streams
         problems = (*problems, *(f"not all output is stored: {s.problem}" for s in streams if s.problem is not None))
-        # It has run: how it ended is the truth, and the lack of a line is said beside it.
-        problems = (*problems, *self._record_end(outcome, status, children=children, problems=problems))
+        # How it ended is the truth, and the lack of a line is said beside it.
+        unrecorded = self._record_end(outcome, status, children=children, problems=problems)
+        for problem in unrecorded:
+            err.store(spoken(problem))
+        problems = (*problems, *unrecorded)
         fault.step("end-recorded")
         document: "dict[str, object]" = {
             "format": FORMAT,
