@@ -62,6 +62,15 @@ def digest(building: subprocess.Popen[str]) -> str:
     return stdout.strip()
 
 
+def runs_as_nobody() -> bool:
+    """Tell whether another user may run this interpreter; one in root's own home folder, nobody else may."""
+    command = [sys.executable, "-c", "import dea.workspace"]
+    try:
+        return subprocess.run(command, user="nobody", cwd="/", check=False).returncode == 0
+    except PermissionError:
+        return False
+
+
 def environment(folder: Path, **settings: str) -> Mapping[str, str]:
     return {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "HOME": str(folder), **settings}
 
@@ -73,13 +82,7 @@ def test_two_checkouts_that_differ_in_all_but_content_make_the_same_bytes(tmp_pa
     (two := tmp_path / "another place" / "two").mkdir(parents=True)
     copy_checkout(two, backwards=True)
     other: dict[str, object] = {}
-    if (
-        os.getuid() == 0
-        and subprocess.run(
-            [sys.executable, "-c", "import dea.workspace"], user="nobody", cwd="/", check=False
-        ).returncode
-        == 0
-    ):
+    if os.getuid() == 0 and runs_as_nobody():
         # Another user, with caches of its own, all cold.
         other = {"user": "nobody", "extra_groups": []}
         (tmp_path / "2").mkdir()
