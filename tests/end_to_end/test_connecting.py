@@ -213,7 +213,7 @@ def test_a_port_that_never_accepts(box: Sandbox) -> None:
         begin = time.monotonic()
         error = failure(box, stored_anew(box, "full.port", host=f"127.0.0.1:{listener.getsockname()[1]}"))
     assert isinstance(error, ConnectTimeout)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 15
 
 
 def test_a_silent_port(box: Sandbox) -> None:
@@ -221,7 +221,7 @@ def test_a_silent_port(box: Sandbox) -> None:
         begin = time.monotonic()
         error = failure(box, stored_anew(box, "silent.port", host=f"127.0.0.1:{listener.getsockname()[1]}"))
     assert isinstance(error, HandshakeTimeout)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 15
 
 
 @contextlib.contextmanager
@@ -257,7 +257,7 @@ def test_a_login_node_that_stops_after_its_banner(box: Sandbox) -> None:
     with server_that(b"SSH-2.0-OpenSSH_9.2\r\n", stays=True) as port:
         error = failure(box, stored_anew(box, "stops.kex", host=f"127.0.0.1:{port}"))
     assert isinstance(error, HandshakeTimeout)
-    assert time.monotonic() - begin < 6
+    assert time.monotonic() - begin < 15
 
 
 def test_a_port_of_another_service(box: Sandbox) -> None:

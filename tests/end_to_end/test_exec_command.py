@@ -62,7 +62,7 @@ def test_a_background_child_that_holds_stdout_is_not_waited_for_and_lives_on(
 ) -> None:
     begin = time.monotonic()
     result = session.exec_command("probe background")
-    assert time.monotonic() - begin < 10  # the child sleeps for 60
+    assert time.monotonic() - begin < 40  # the child sleeps for 60
     assert result.exit_code == 0
     assert result.children == 1
     child = psutil.Process(int(result.stdout))

@@ -450,7 +450,7 @@ def test_a_lock_that_is_never_let_go_refuses_the_run_instead_of_hanging(gate, mo
         begin = time.monotonic()
         with pytest.raises(OSError, match="lock"):
             log.record(("received", {}))
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 30
 
 
 def test_two_hundred_at_once_leave_whole_lines_and_an_intact_chain(gate):
