@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,19 @@ def gate(tmp_path):
     former = os.umask(0o022)  # what others can write is refused, which many a developer's umask would make of it
     yield Gate(tmp_path)
     os.umask(former)
+
+
+@pytest.fixture
+def until():
+    """Wait until something is true, up to a deadline; return what it was."""
+
+    def wait(condition, within_s=20):
+        deadline = time.monotonic() + within_s
+        while True:
+            value = condition()
+            if value:
+                return value
+            assert time.monotonic() < deadline, "it never became true"
+            time.sleep(0.01)
+
+    return wait
