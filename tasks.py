@@ -216,6 +216,34 @@ def remote(context: Any, name: str, args: str = "") -> int:
 
 @task(
     help={
+        "user-path": "The prefix of the key's SSM parameters (default: orchestrator.raijin.users.git_pull).",
+        "yes": "Do not ask.",
+        "json": "Print the report as JSON.",
+    }
+)
+def git_pull(context: Any, user_path: str = "", yes: bool = False, json: bool = False) -> int:
+    """Update the real login node, with your own AWS credentials; print what changed there."""
+    from dea.workspace import git_pull
+
+    return git_pull.run(user_path, confirmed=yes, as_json=json)
+
+
+@task(
+    help={
+        "name": "The command's name.",
+        "state": "The state folder to install for (default: .dea-orchestration in your home folder).",
+        "timeout": "How many seconds its install.sh may take.",
+    }
+)
+def install_command(context: Any, name: str, state: str = "", timeout: float = 1200.0) -> None:
+    """Run a command's install.sh for this checkout, even if that was done before."""
+    from dea.workspace import command_installation
+
+    command_installation.run(name, state=state, timeout_s=timeout)
+
+
+@task(
+    help={
         "login-node": "What serves SSH: openssh or asyncssh (default: openssh where it is installed).",
         "json": "Print what to export, and the login node's address, as JSON.",
     }

@@ -14,7 +14,7 @@ from dea.remote.contract.describe import describe, usage
 from dea.remote.contract.request import Refusal, Request
 from dea.remote.contract.schema import ANY, HIDDEN, label, rule_text
 from dea.remote.contract.status import REFUSED
-from dea.remote.decision import Key, Site, check_approval, decide, find_allowed
+from dea.remote.decision import Key, Site, check_approval, decide, find_allowed, problem_with_readiness
 
 
 def answer(site: Site, key: Key, request: Request) -> "tuple[int, str]":
@@ -82,9 +82,11 @@ def _list(site: Site, key: Key) -> "tuple[dict[str, object], list[str]]":
 def _standing(site: Site, key: Key, name: str) -> "tuple[str, list[str]]":
     """Return a command's approved summary, and what keeps it from running."""
     try:
-        return check_approval(site, find_allowed(site, key, name), name)[0]["summary"], []
+        approved, _ = check_approval(site, find_allowed(site, key, name), name)
     except (Unapproved, Refusal) as refused:
         return "", list(refused.problems)
+    problem = problem_with_readiness(site, name, approved)
+    return approved["summary"], [problem] if problem else []
 
 
 def _describe(site: Site, key: Key, name: str) -> "tuple[dict[str, object], list[str]]":

@@ -26,6 +26,12 @@ Long enough for a login node that is short of memory or a file server that resta
 MAX_OUTPUT_BYTES = 1 << 30
 """How much of a run's output is kept, unless its approval or the site's says otherwise."""
 
+INSTALL = "install.sh"
+"""The file of a command that installs what its `run` needs."""
+
+UPDATE = "git_pull"
+"""The command that lets another release serve."""
+
 _BEATS = 30
 _MAX_RECORDED_BYTES = 2048
 
@@ -49,9 +55,15 @@ class Key:
     def allows(self, name: str) -> bool:
         """Tell whether the key may run a command.
 
+        The one that changes what all keys run, `UPDATE`, must be named: no wildcard and no missing list covers it.
+
         >>> Key("lambda", ("execute_*",)).allows("execute_clean"), Key("lambda", ("execute_*",)).allows("quota")
         (True, False)
+        >>> Key("lambda").allows("git_pull"), Key("pull", only="git_pull").allows("git_pull")
+        (False, True)
         """
+        if name == UPDATE and self.label is not None and self.only != UPDATE and UPDATE not in self.allow:
+            return False
         if self.only is not None and name != self.only:
             return False
         return not self.allow or any(_matches_wildcards(pattern, name) for pattern in self.allow)
@@ -141,7 +153,7 @@ def decide(site: Site, key: Key, request: Request) -> Plan:
     approved, true_of_site, warnings = _approvals(site, key, folder, request.name)
     bound = bind(approved["arguments"], request.arguments)
     _check_paths(bound.paths)
-    environment = environment_for(request.name, site.account, site.home, _environment_of(true_of_site))
+    environment = environment_for(request.name, site.account, site.home, environment_of(true_of_site))
     environment.update(approved.get("environment", {}))
     environment.update(bound.environment)
     environment["DEA_PREFIX"] = prefix_of(site.state, request.name, approved)
@@ -183,6 +195,15 @@ def check_approval(site: Site, folder: str, name: str) -> "tuple[dict[str, Any],
     if problems:
         raise Unapproved(*problems)
     return approved, true_of_site
+
+
+def problem_with_readiness(site: Site, name: str, approved: "dict[str, Any]") -> "str | None":
+    """Return why a command that is approved is not ready to run, or None: its `install.sh` has to have done its work."""
+    if INSTALL not in approved["files"]:
+        return None
+    from dea.remote.installed import problem_with_installation
+
+    return problem_with_installation(name, prefix_of(site.state, name, approved), approved)
 
 
 def recordable(site: Site, raw: bytes, request: "Request | None") -> str:
@@ -250,7 +271,10 @@ def _approvals(
         if key.label is not None:
             raise Refusal(REFUSED, *(f"{name}: {problem}" for problem in unapproved.problems)) from None
         return {"arguments": ANY}, {}, (*unapproved.problems, "its arguments are not checked: a key would be refused")
-    return approved, true_of_site, ()
+    problem = problem_with_readiness(site, name, approved)
+    if problem and key.label is not None:
+        raise Refusal(REFUSED, f"{name}: {problem}")
+    return approved, true_of_site, (problem,) if problem else ()
 
 
 def _least(limit: str, approved: "dict[str, Any]", true_of_site: "dict[str, Any]") -> "float | None":
@@ -259,7 +283,8 @@ def _least(limit: str, approved: "dict[str, Any]", true_of_site: "dict[str, Any]
     return min(limits) if limits else None
 
 
-def _environment_of(true_of_site: "dict[str, Any]") -> "dict[str, str]":
+def environment_of(true_of_site: "dict[str, Any]") -> "dict[str, str]":
+    """Return the variables that the site sets for every command, by its approval."""
     environment: "dict[str, str]" = dict(true_of_site.get("environment", {}))
     if "path" in true_of_site:
         environment["PATH"] = true_of_site["path"]

@@ -1,4 +1,4 @@
-"""The caller's own AWS account, for what is told to use it: `--target aws`. Nothing else in the workspace reaches it."""
+"""The caller's own AWS account, for what is told to use it: `--target aws`, `inv git-pull`. Nothing else in the workspace reaches it."""
 
 from __future__ import annotations
 
@@ -95,14 +95,18 @@ def confirm(what: str, account: Account) -> None:
         raise WorkspaceError("not confirmed: nothing was run")
 
 
-def check_can_confirm(*, confirmed: bool) -> None:
+def check_can_confirm(what: str = "--target aws", *, confirmed: bool) -> None:
     """Check that there is a confirmation, or a terminal to ask for one.
+
+    Args:
+        what: What needs it.
+        confirmed: Whether there is one.
 
     Raises:
         WorkspaceError: If there is neither.
     """
     if not confirmed and not (sys.stdin.isatty() and console.is_terminal):
         raise WorkspaceError(
-            "--target aws uses your own AWS credentials and the real login node, and there is no terminal to confirm that on: "
+            f"{what} uses your own AWS credentials and the real login node, and there is no terminal to confirm that on: "
             "give --yes if it is meant"
         )

@@ -175,3 +175,17 @@ def test_the_audit_names_the_key(gate):
 def test_the_audit_names_the_client(gate, connection, client):
     gate("echo_args a", env={"SSH_CONNECTION": connection})
     assert gate.audit()[0]["client"] == client
+
+
+@pytest.mark.parametrize("options", [[], ["--allow", "*"], ["--allow", "git_*"], ["--only", "echo_args"]])
+def test_what_changes_all_commands_is_not_covered_by_a_wildcard(gate, options):
+    """The key that runs commands must not be able to update them."""
+    gate.add("git_pull", "#!/bin/sh\necho pulled\n")
+    assert "pulled" not in gate("git_pull", *gate.options, *options).stdout
+    assert "git_pull" not in gate("--list", *gate.options, *options).stdout
+
+
+def test_what_changes_all_commands_can_be_allowed_by_its_name(gate):
+    gate.add("git_pull", "#!/bin/sh\necho pulled\n")
+    assert gate("git_pull", *gate.options, "--allow", "*", "git_pull").stdout == "pulled\n"
+    assert gate.start("git_pull").stdout == "pulled\n"

@@ -115,6 +115,12 @@ def test_it_shows_in_plain_words_what_is_allowed(checkout: Checkout, capsys: pyt
         assert line in said
 
 
+def test_an_install_sh_that_could_not_start_is_refused(checkout: Checkout) -> None:
+    (checkout.folder / "install.sh").write_text("set -eu\n")
+    said = checkout.refused("install.sh is not executable: chmod +x install.sh")
+    assert "install.sh has no interpreter" in said
+
+
 def test_arguments_any_is_shown_for_what_it_is(checkout: Checkout, capsys: pytest.CaptureFixture[str]) -> None:
     checkout.describe("summary: Cleans.\narguments: any\n")
     checkout.approve()

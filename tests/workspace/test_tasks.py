@@ -71,6 +71,8 @@ def test_run_lambda_prints_what_it_set_the_log_and_the_result() -> None:
         (["new", "--name", "A"], "cannot be a name"),
         (["new", "--name", "example"], "is there already"),
         (["install", "--name", "nope"], "choose one of"),
+        (["install-command", "--name", "nope"], "choose one of"),
+        (["install-command", "--name", "example"], "example has no install.sh"),
         (["version", "--set", "x"], "is no version"),
     ],
 )

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from dea.remote.approval import APPROVED
+from dea.remote.decision import INSTALL
 from dea.remote.launch import PATH
 from dea.workspace import tracked
 
@@ -53,43 +54,47 @@ def problems_with(folder: Path, names: list[str], site_path: str) -> list[str]:
         for name in ("run", "command.yaml")
         if (folder / name).is_file() and name not in names
     ]
-    return problems + _problems_with_run(folder / "run", site_path)
+    programs = ["run", *(name for name in names if name == INSTALL)]
+    return problems + [problem for name in programs for problem in _problems_with_program(folder / name, site_path)]
 
 
-def _problems_with_run(run: Path, site_path: str) -> list[str]:
-    if run.is_symlink() or not run.is_file():
-        return ["run is missing: the file that is started"]
-    problems = [] if run.stat().st_mode & stat.S_IXUSR else ["run is not executable: chmod +x run"]
-    problem = _problem_with_first_line(run, site_path)
-    return [*problems, problem] if problem else problems
+def _problems_with_program(program: Path, site_path: str) -> list[str]:
+    """Return why one of a command's two programs, `run` and `install.sh`, could not be started."""
+    if program.is_symlink() or not program.is_file():
+        return [f"{program.name} is missing: the file that is started"]
+    is_executable = program.stat().st_mode & stat.S_IXUSR
+    problems = [] if is_executable else [f"{program.name} is not executable: chmod +x {program.name}"]
+    problem = _problem_with_first_line(program, site_path)
+    return [*problems, f"{program.name}{problem}"] if problem else problems
 
 
-def _problem_with_first_line(run: Path, site_path: str) -> str | None:
-    content = run.read_bytes()
+def _problem_with_first_line(program: Path, site_path: str) -> str | None:
+    """Return what is wrong with a program's first line, as what follows the program's name in a sentence; or None."""
+    content = program.read_bytes()
     if content.startswith(b"\x7fELF"):
         return None
     first = content[:_MAX_SHEBANG_BYTES].partition(b"\n")[0]
     if b"\r\n" in content or first.endswith(b"\r"):
-        return "run has CRLF line ends: its interpreter would not be found; convert it (dos2unix)"
+        return " has CRLF line ends: its interpreter would not be found; convert it (dos2unix)"
     words = first[2:].decode("utf-8", "replace").split()
     if not first.startswith(b"#!") or not words or not words[0].startswith("/"):
-        return "run has no interpreter: begin it with #!/bin/sh, or another absolute path"
+        return " has no interpreter: begin it with #!/bin/sh, or another absolute path"
     interpreter = Path(words[0])
     if not interpreter.exists() and (
         interpreter.parent.exists() or str(interpreter.parent) not in site_path.split(":")
     ):
-        return f"run's interpreter {interpreter} does not exist here, nor is it in a folder of site.yaml's path that only the site has"
+        return f"'s interpreter {interpreter} does not exist here, nor is it in a folder of site.yaml's path that only the site has"
     return _problem_with_env(words[1:], site_path or PATH) if interpreter.name == "env" else None
 
 
 def _problem_with_env(words: list[str], path: str) -> str | None:
     """Return what is wrong with what stands behind `#!/usr/bin/env`, or None: it would end with a status 127 of its own."""
     if words[:1] == ["-S"] or not words:
-        return None if words else "run has no interpreter: env needs its name"
+        return None if words else " has no interpreter: env needs its name"
     if len(words) > 1:
         # execve(2): all that stands there is one argument
-        return f"run has no interpreter: Linux hands {' '.join(words)!r} to env as one word; use env -S, or the interpreter's own path"
+        return f" has no interpreter: Linux hands {' '.join(words)!r} to env as one word; use env -S, or the interpreter's own path"
     only_there = not all(Path(folder).is_dir() for folder in path.split(":"))
     if only_there or shutil.which(words[0], path=path):
         return None
-    return f"run's interpreter {words[0]} is in no folder of the path that commands have, {path}"
+    return f"'s interpreter {words[0]} is in no folder of the path that commands have, {path}"

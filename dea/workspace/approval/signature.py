@@ -1,8 +1,4 @@
-"""Signs approvals with an approver's SSH key, and checks such signatures (ssh-keygen(1), `-Y sign` and `-Y verify`).
-
-A checkout cannot vouch for itself: whoever can change a command can approve it anew. A signature by a key that the account
-on the login node does not have is what stands against that; it is checked against a list outside the checkout.
-"""
+"""Signs approvals with an approver's SSH key (ssh-keygen(1), `-Y sign`); `dea.remote.signature` checks what is signed here."""
 
 from __future__ import annotations
 
@@ -10,10 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from dea.remote.signature import NAMESPACE, SUFFIX, SignatureError, problem_with_signature
 from dea.workspace.errors import WorkspaceError
-
-NAMESPACE = "dea-approval"
-"""What the signature is for, so that one made for anything else does not count."""
 
 _TIMEOUT_S = 300  # a key in hardware waits for a touch, one with a passphrase for its owner
 
@@ -28,9 +22,16 @@ def sign(path: Path, key: Path) -> None:
     Raises:
         WorkspaceError: If it cannot be signed.
     """
-    path.with_name(path.name + ".sig").unlink(missing_ok=True)
+    path.with_name(path.name + SUFFIX).unlink(missing_ok=True)
+    program = shutil.which("ssh-keygen")
+    if program is None:
+        raise WorkspaceError("ssh-keygen is not there: install OpenSSH's client (8.2 or newer)")
     # stdin is left to ssh-keygen, which may have to ask for the passphrase.
-    answer = _ssh_keygen(["-Y", "sign", "-f", str(key), "-n", NAMESPACE, str(path)], content=None)
+    command = [program, "-Y", "sign", "-f", str(key), "-n", NAMESPACE, str(path)]
+    try:
+        answer = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise WorkspaceError(f"ssh-keygen did not answer within {_TIMEOUT_S} s") from error
     if answer.returncode != 0:
         raise WorkspaceError(f"{path} cannot be signed with {key}: {answer.stderr.decode('utf-8', 'replace').strip()}")
 
@@ -43,33 +44,9 @@ def verify_signature(path: Path, allowed_signers: Path) -> str | None:
         allowed_signers: Who may approve (ssh-keygen(1), ALLOWED SIGNERS); kept outside the checkout.
 
     Raises:
-        WorkspaceError: If the list cannot be read.
+        WorkspaceError: If signatures cannot be checked at all.
     """
-    signature = path.with_name(path.name + ".sig")
-    if not signature.is_file():
-        return "its approval is not signed: run inv approve with --sign KEY"
-    if not allowed_signers.is_file():
-        raise WorkspaceError(f"there is no file of allowed signers {allowed_signers}")
-    found = _ssh_keygen(["-Y", "find-principals", "-s", str(signature), "-f", str(allowed_signers)], content=None)
-    principal = found.stdout.decode("utf-8", "replace").strip().splitlines()[:1]
-    if found.returncode != 0 or not principal:
-        return "its approval is signed by nobody who may approve"
-    options = ["-Y", "verify", "-f", str(allowed_signers), "-I", principal[0], "-n", NAMESPACE, "-s", str(signature)]
-    verified = _ssh_keygen(options, content=path.read_bytes())
-    return (
-        None
-        if verified.returncode == 0
-        else "its approval has changed since it was signed, or the signature is for something else"
-    )
-
-
-def _ssh_keygen(arguments: list[str], content: bytes | None) -> subprocess.CompletedProcess[bytes]:
-    program = shutil.which("ssh-keygen")
-    if program is None:
-        raise WorkspaceError("ssh-keygen is not there: install OpenSSH's client (8.2 or newer)")
     try:
-        return subprocess.run(
-            [program, *arguments], input=content, capture_output=True, timeout=_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise WorkspaceError(f"ssh-keygen did not answer within {_TIMEOUT_S} s") from error
+        return problem_with_signature(str(path), str(allowed_signers))
+    except SignatureError as error:
+        raise WorkspaceError(str(error)) from error

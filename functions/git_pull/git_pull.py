@@ -1,0 +1,45 @@
+"""Updates the login node to the newest commit of the production branch, with the key that can do nothing else."""
+
+import json
+from typing import Any
+
+from dea.lambdas import OrchestratorException, RaijinCommand
+
+
+class GitPullCommand(RaijinCommand):
+    """Has the login node update itself, and says what changed there."""
+
+    COMMAND_NAME = "git_pull"
+
+    def __init__(self) -> None:
+        super().__init__(self)
+
+    def command(self) -> dict[str, Any]:
+        """Run `git_pull` on the login node and return its report (docs/reference/git-pull.md).
+
+        Raises:
+            OrchestratorException: If the new release does not serve: the one before goes on serving.
+        """
+        # The key's forced command runs git_pull whatever it is sent, and without options.
+        stdout, stderr, exit_code = self.raijin.exec_command("git_pull")
+        if exit_code != 0:
+            raise OrchestratorException(
+                "the login node was not updated; what served before goes on serving", stdout, stderr, exit_code
+            )
+        try:
+            report: dict[str, Any] = json.loads(stdout)
+            facts = {name: report[name] for name in ("old", "new", "switched", "duration_s")}
+        except (ValueError, KeyError, TypeError) as error:
+            raise OrchestratorException(
+                "the login node's answer is no report of git_pull: is the key's forced command the right one?",
+                stdout,
+                stderr,
+                exit_code,
+            ) from error
+        self.logger.info("login node updated" if report["switched"] else "nothing is new", extra=facts)
+        return report
+
+
+def handler(event: Any, context: Any) -> Any:  # noqa: ARG001 - Lambda passes both
+    """Handle one event, whatever it says: a push to the production branch, say."""
+    return GitPullCommand().run()
