@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 
@@ -84,27 +84,38 @@ def test_a_command_whose_end_was_not_seen_is_lost_and_not_refused(gate):
     assert (ended["event"], ended["outcome"], ended["status"]) == ("ended", "lost", None)
 
 
-def test_a_command_that_leaves_stderr_non_blocking_does_not_cost_the_receipt(gate):
+def test_a_command_that_leaves_stderr_non_blocking_does_not_cost_what_is_said_last(gate, until):
     gate.add(
         "fills",
         f"#!{sys.executable}"
         """ -I
-import os
+import os, time
 os.set_blocking(2, False)
 try:
     while True:
         os.write(2, b"x" * 4096)
 except BlockingIOError:
-    print("full", flush=True)
+    print(os.getpid(), flush=True)
+time.sleep(600)
 """,
+        timeout=1,
     )
-    with gate.popen("--run-id run-0001 fills", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
-        assert running.stdout.readline() == b"full\n"
-        # The command has ended when that is recorded; the pipe of stderr is still full.
-        deadline = time.monotonic() + 20
-        while len(gate.audit()) < 3 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert take_receipt(running.stderr.read(), "run-0001")[1].outcome == "exited"
+    with gate.popen("fills", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        command = Path(f"/proc/{int(running.stdout.readline())}")
+        until(lambda: not command.exists())  # the pipe of stderr is still full
+        assert running.stderr.read().endswith(b"dea-remote: fills was ended: it ran longer than 1 s\n")
+
+
+def test_a_client_whose_end_is_non_blocking_gets_all_output_and_the_receipt(gate, until):
+    gate.add("loud", "#!/bin/sh\nhead -c 1000000 /dev/zero >&2\n")
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with gate.popen("--run-id run-0001 loud", stderr=write):
+        os.close(write)
+        until(lambda: len(gate.audit()) == 3)  # the run is over, and the pipe is full
+        with open(read, "rb") as stderr:  # noqa: PTH123 - a descriptor
+            rest, receipt = take_receipt(stderr.read(), "run-0001")
+    assert (len(rest), receipt.outcome) == (1_000_000, "exited")
 
 
 def test_a_command_that_cannot_be_started_was_refused(gate):

@@ -104,11 +104,13 @@ class Output:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    try:
-        while data:
+    while data:
+        try:
             data = data[os.write(descriptor, data) :]
-    except OSError as error:
-        raise ClientGone from error
+        except BlockingIOError:
+            os.set_blocking(descriptor, True)  # somebody else who has it, ssh(1) say, has made it non-blocking
+        except OSError as error:
+            raise ClientGone from error
 
 
 def standing(store: Store, run: Run) -> Standing:
