@@ -246,7 +246,8 @@ def get_ssm_parameters(names: list[str], ssm: SSMClient | None) -> dict[str, str
         CredentialsError: As `get_ssm_parameter`, except that a missing one is none.
     """
     try:
-        client = ssm or boto3.client("ssm", config=_SSM_CONFIG)
+        # A session of its own: boto3's default one keeps the credentials of whoever asked first.
+        client = ssm or boto3.Session().client("ssm", config=_SSM_CONFIG)
         found = client.get_parameters(Names=names, WithDecryption=True)["Parameters"]
     except ClientError as error:
         _raise_client_error(error, names)

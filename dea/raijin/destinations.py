@@ -136,5 +136,5 @@ class ToS3:
 
     def _client(self) -> S3Client:
         if self._s3 is None:
-            self._s3 = boto3.client("s3")
+            self._s3 = boto3.Session().client("s3")
         return self._s3
