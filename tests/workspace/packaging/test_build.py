@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -427,6 +430,60 @@ def test_a_full_disk_is_one_clear_error_and_the_zip_that_was_there_stays(
         assert output.read_bytes() == before
     finally:
         subprocess.run(["umount", full], check=True)
+
+
+def test_a_full_cache_is_one_clear_error_that_names_it(
+    make_function: MakeFunction, root: Path, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require(None if os.getuid() == 0 else "mounting a small file system (run as root)")
+    make_wheel(index, "one", files={"one/__init__.py": "", "one/large.bin": os.urandom(1_000_000)})
+    function = make_function(requirements="./dea/remote\n")
+    other = make_function("other", requirements="one\n")
+    own = make_function("own")
+    (own.folder / "random.bin").write_bytes(os.urandom(1_000_000))
+    full = tmp_path / "full"
+    full.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", full], check=True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(full))
+    try:
+        for one in (own, other, function):
+            if one is function:  # nothing is left to begin a build with
+                with contextlib.suppress(OSError), (full / "filler").open("wb", buffering=0) as filler:
+                    while filler.write(bytes(4096)):
+                        pass
+            with pytest.raises(WorkspaceError, match=f"(?i){re.escape(str(full))}.*No space left on device") as caught:
+                packaging.build(one, root=root)
+            assert "\n" not in str(caught.value)
+    finally:
+        for thread in threading.enumerate():  # which remove what builds have left
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join()
+        subprocess.run(["umount", full], check=True)
+
+
+def test_a_cache_that_is_no_folder_is_one_clear_error_that_names_it(
+    make_function: MakeFunction, root: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_wheel(index, "one")
+    function = make_function(requirements="one\n")
+    monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)
+    with pytest.raises(
+        WorkspaceError, match=r"the package cache /dev/null/.* cannot be used: Not a directory; .*XDG_CACHE_HOME"
+    ):
+        packaging.build(function, root=root)
+
+
+def test_writing_a_file_leaves_the_umask_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the whole process's: another thread would make a file that everyone can write to."""
+
+    def umask(_: int) -> int:
+        raise AssertionError("the umask was set")
+
+    monkeypatch.setattr(os, "umask", umask)
+    cache.write_whole(tmp_path / "file", b"x")
+    monkeypatch.undo()
+    (tmp_path / "other").touch()
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_schemas_of_the_commands_that_it_runs_travel_along(
