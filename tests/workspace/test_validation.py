@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import marshal
 import platform
@@ -21,6 +22,7 @@ import pytest
 from dea.workspace import checkout, interpreters
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.packaging import Target, build
+from dea.workspace.runtime import task_root
 from dea.workspace.settings import RUNTIMES
 from dea.workspace.validation import CHECKS, Check, native, opened, shapes
 from tests.conftest import require
@@ -405,6 +407,58 @@ def test_a_damaged_or_strange_zip_is_told(made: Made) -> None:
     made.path.write_bytes(b"no zip")
     with pytest.raises(WorkspaceError, match=r"made\.zip cannot be unpacked: File is not a zip file"):
         made.opened()
+
+
+def spoiled(content: bytes, member: str, how: str) -> bytes:
+    """Return a zip in which one member's compressed bytes are garbled, or its header says what cannot be unpacked."""
+    changed = bytearray(content)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        info = archive.getinfo(member)
+    local = info.header_offset
+    central = content.rindex(b"PK\1\2", 0, content.rindex(member.encode()))
+    if how == "garbled":
+        begin = local + 30 + len(member)
+        changed[begin : begin + info.compress_size] = b"\xff" * info.compress_size
+    elif how == "encrypted":
+        changed[local + 6] |= 1
+        changed[central + 8] |= 1
+    else:
+        changed[local + 8] = changed[central + 10] = 99
+    return bytes(changed)
+
+
+SPOILED = [
+    ("garbled", "while decompressing data"),
+    ("encrypted", "is encrypted, password required"),
+    ("unknown", "compression method is not supported"),
+]
+
+
+@pytest.mark.parametrize(("how", "said"), SPOILED)
+def test_a_member_that_cannot_be_unpacked_is_a_fault_of_the_archive(made: Made, how: str, said: str) -> None:
+    made.checks()
+    with zipfile.ZipFile(made.path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data.txt", "words " * 100)
+    made.path.write_bytes(spoiled(made.path.read_bytes(), "data.txt", how))
+    checks = made.opened()
+    assert failed(checks) == {"archive"}
+    assert "data.txt' cannot be unpacked: " in checks["archive"].detail
+    assert said in checks["archive"].detail
+
+
+@pytest.mark.parametrize("member", ["data.txt", "dea_package.json"])
+@pytest.mark.parametrize(("how", "said"), SPOILED)
+def test_a_package_that_cannot_be_unpacked_is_not_run(made: Made, member: str, how: str, said: str) -> None:
+    made.checks()
+    with zipfile.ZipFile(made.path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("dea_package.json", json.dumps(MANIFEST))
+        archive.writestr("data.txt", "words " * 100)
+    made.path.write_bytes(spoiled(made.path.read_bytes(), member, how))
+    with (
+        pytest.raises(WorkspaceError, match=f"(cannot be unpacked|is no package that inv package made): .*{said}"),
+        task_root.unpacked(made.path),
+    ):
+        pass
 
 
 def test_sizes_are_held_against_lambdas_limits(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
