@@ -227,8 +227,9 @@ def _uses(wanted: Settings, needed: Requirements, lock: locking.Lock, files: Seq
     services = frozenset({*wanted.services, *of_internal, *rules.ALWAYS_SERVICES})
     ours = [file.path for file in files if file.name.endswith(".py")]
     ours += [path for package in needed.internal for path in (root / package.path).rglob("*.py")]
-    reads = frozenset(lock.versions) if any(rules.reads_metadata(path.read_bytes()) for path in ours) else frozenset()
-    return Uses(services, needed.names, reads)
+    everyone = frozenset({*lock.versions, *(package.name for package in needed.internal)})
+    reads = any(rules.reads_metadata(path.read_bytes()) for path in ours)
+    return Uses(services, needed.names, everyone if reads else frozenset())
 
 
 def _check_own(function: Function, wanted: Settings, uses: Uses, files: Sequence[File]) -> None:

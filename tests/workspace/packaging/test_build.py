@@ -138,6 +138,25 @@ def test_all_metadata_stays_where_anyones_may_be_read(
     assert {"one-1.0.dist-info/METADATA", "two-1.0.dist-info/METADATA"} <= names(built)
 
 
+def test_metadata_stays_of_a_name_in_another_spelling_and_of_internal_packages(
+    make_function: MakeFunction, root: Path, index: Path
+) -> None:
+    reader = "from importlib import (\n    metadata,\n)\nVERSIONS = metadata.version('PyYAML'), metadata.version(\"typing_extensions\")\n"
+    make_wheel(index, "one", files={"one.py": reader})
+    for name in ("pyyaml", "typing_extensions", "two"):
+        make_wheel(index, name)
+    third_party = "one\npyyaml\ntyping_extensions\ntwo\n"
+    kept = names(packaging.build(make_function(requirements=third_party), root=root))
+    assert {name for name in kept if name.endswith("/METADATA")} == {
+        f"{name}-1.0.dist-info/METADATA" for name in ("one", "pyyaml", "typing_extensions")
+    }
+    handler = (
+        "import importlib.metadata\ndef handler(event, context): return importlib.metadata.version('dea-remote')\n"
+    )
+    kept = names(packaging.build(make_function("other", "./dea/remote\n", handler), root=root))
+    assert any(name.startswith("dea_remote-") and name.endswith(".dist-info/METADATA") for name in kept)
+
+
 def test_invoke_stays_if_the_function_names_it(make_function: MakeFunction, root: Path, index: Path) -> None:
     make_wheel(index, "invoke", files={"invoke/__init__.py": ""})
     assert "invoke/__init__.py" in names(packaging.build(make_function(requirements="invoke\n"), root=root))
