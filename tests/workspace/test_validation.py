@@ -363,6 +363,21 @@ def test_variables_are_compared_with_what_is_declared(made: Made) -> None:
     assert "is not valid YAML" in made.checks(READS)["variables"].detail
 
 
+def test_a_variable_whose_name_is_computed_is_said_not_to_be_checked(made: Made) -> None:
+    computed = "import os\nNAME = 'TOKEN'\nVALUES = os.environ.get(NAME), os.environ.get(NAME + '_X')\n" + HANDLER
+    assert made.checks(computed)["variables"].detail == "read and not declared: TOKEN (made.py:3)"
+    made.declare("TOKEN: x\n")
+    check = made.checks(computed)["variables"]
+    assert check.ok
+    assert check.detail == (
+        "what is read by a name that is written out is declared; "
+        "not checked, because the name is not written out: made.py:3"
+    )
+    made.declare("TOKEN: x\nUNUSED: x\n")
+    said = "declared and not read by the function itself: UNUSED; not checked, because the name is not written out: made.py:3"
+    assert made.checks(computed)["variables"].detail == said
+
+
 def test_what_lambda_sets_and_what_dea_reads_need_no_word(made: Made) -> None:
     source = "import os\nos.environ['AWS_REGION'], os.environ['_HANDLER']\n" + HANDLER
     made.declare("DEA_RAIJIN_USER_PATH: x\n")

@@ -212,6 +212,15 @@ def test_a_service_that_a_module_asks_for_and_the_function_does_not_name_is_an_e
         packaging.build(function, root=root)
 
 
+def test_the_client_of_another_library_needs_no_word(make_function: MakeFunction, root: Path, index: Path) -> None:
+    source = "import boto3\nclass Pool:\n    def client(self, name): return name\nPool().client('s3')\n"
+    function = make_function(source=f"{source}def handler(event, context): return event\n")
+    assert packaging.build(function, root=root).size_bytes
+    function.source.write_text(source.replace("Pool().client(", "boto3.client(service_name="), "utf-8")
+    with pytest.raises(WorkspaceError, match=r"line 4 of .*tidy.py asks boto3 for 's3'"):
+        packaging.build(function, root=root)
+
+
 def test_modules_are_compiled_as_unchecked_hash_for_the_target(
     make_function: MakeFunction, root: Path, index: Path, tmp_path: Path
 ) -> None:
