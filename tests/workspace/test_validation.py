@@ -226,6 +226,13 @@ def library() -> bytes:
     return Path(spec.origin).read_bytes()
 
 
+def far(content: bytes) -> bytes:
+    """Return a library whose third section lies where no file reaches: ELF-64, `e_shoff` and `sh_offset`."""
+    headers = int.from_bytes(content[40:48], "little")
+    offset = headers + 2 * 64 + 24
+    return content[:offset] + b"\xff" * 8 + content[offset + 8 :]
+
+
 def of_machine(content: bytes, number: int) -> bytes:
     return content[:18] + number.to_bytes(2, "little") + content[20:]
 
@@ -240,6 +247,7 @@ def of_machine(content: bytes, number: int) -> bytes:
         ("lib.pyd", lambda content: b"MZ" + content, "is no library of Linux"),
         ("bin/tool", lambda content: of_machine(content, 0x28), "is built for ARM"),
         ("cut.so", lambda content: content[:40], "is no library of Linux"),
+        ("far.so", far, "has headers that cannot be read"),
     ],
 )
 def test_a_library_that_the_runtime_cannot_load_is_told(made: Made, name: str, change: Any, said: str) -> None:
