@@ -178,8 +178,8 @@ def validate(context: Any, name: str, zip: str = "", json: bool = False) -> int:
     help={
         "name": "The function's name.",
         "environment": "The environment of its env_vars.yaml (default: default).",
-        "account": "The AWS account's id, 12 digits.",
-        "region": "The AWS region (default: AWS_REGION or AWS_DEFAULT_REGION of the shell).",
+        "account": "The AWS account's id, 12 digits (default: CloudFormation's name for it).",
+        "region": "The AWS region (default: AWS_REGION or AWS_DEFAULT_REGION of the shell, or CloudFormation's name for it).",
         "key-arn": "The KMS key of its SSM parameters (default: any, as far as it is theirs).",
         "function-name": "Its name on Lambda (default: the function's name).",
     }

@@ -6,6 +6,7 @@ It holds nothing of what a task does.
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import signal
 import sys
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 STATUS_FAILED = 1
+
+_ASKS_FOR_HELP = ("--help", "-h")
 
 _T = TypeVar("_T")
 
@@ -50,6 +53,9 @@ def task(**options: Any) -> Callable[[Callable[..., int | None]], Task[Any]]:
 
     A TERM signal ends it as Ctrl-C does: what it has started and made goes with it.
 
+    Arguments go by their names, `--name X`, unless `positional` names them: to Invoke one without a default is positional too,
+    and would be `--help` in `inv TASK --help`.
+
     Args:
         **options: As for Invoke's own `task`.
 
@@ -57,19 +63,30 @@ def task(**options: Any) -> Callable[[Callable[..., int | None]], Task[Any]]:
     """
 
     def decorate(body: Callable[..., int | None]) -> Task[Any]:
+        called = body.__name__.replace("_", "-")
+        signature = inspect.signature(body)
+        required = [name for name, one in signature.parameters.items() if one.default is one.empty]
+
         @functools.wraps(body)
         def guarded(*args: Any, **kwargs: Any) -> None:
+            given = signature.bind_partial(*args, **kwargs).arguments
+            if missing := [name for name in required if given.get(name) in (None, *_ASKS_FOR_HELP)]:
+                options_missing = " and ".join(f"--{name.replace('_', '-')}" for name in missing)
+                raise Exit(
+                    f"inv {called}: {options_missing} is missing; inv --help {called} says what it takes",
+                    code=STATUS_FAILED,
+                )
             signal.signal(signal.SIGTERM, _interrupt)
             try:
                 status = body(*args, **kwargs)
             except WorkspaceError as error:
-                raise Exit(f"inv {body.__name__.replace('_', '-')}: {error}", code=STATUS_FAILED) from None
+                raise Exit(f"inv {called}: {error}", code=STATUS_FAILED) from None
             except KeyboardInterrupt:
                 raise Exit("interrupted", code=130) from None
             if status:
                 raise Exit(code=status)
 
-        made: Task[Any] = invoke_task(**options)(guarded)
+        made: Task[Any] = invoke_task(**{"positional": [], **options})(guarded)
         return made
 
     return decorate

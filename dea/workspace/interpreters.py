@@ -88,8 +88,8 @@ def _ask(path: Path) -> tuple[str, str, Path] | None:
     """Return an interpreter's minor and exact version and its real executable, or None if it is no working CPython."""
     command = [str(path), "-I", "-S", "-c", _ASK]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
+        answer = os.fsdecode(subprocess.run(command, capture_output=True, timeout=10, check=True).stdout)
+        implementation, minor, exact, executable = answer.strip().split(" ", 3)
+    except (OSError, subprocess.SubprocessError, ValueError):  # the last, because it may say anything or nothing
         return None
-    implementation, minor, exact, executable = answer.strip().split(" ", 3)
     return (minor, exact, Path(executable)) if implementation == "cpython" else None

@@ -64,13 +64,14 @@ def show(
     Args:
         name: The function's name.
         environment_name: The environment of its `env_vars.yaml`; None for `default`.
-        account: The AWS account's id.
-        region: The AWS region; empty for the shell's.
+        account: The AWS account's id; empty for CloudFormation's name of it.
+        region: The AWS region; empty for the shell's, and without one for CloudFormation's name of it.
         key_arn: The KMS key of its SSM parameters; empty for any key, which the conditions then narrow.
         function_name: Its name on Lambda; empty for its own.
 
     Raises:
-        WorkspaceError: If something given is not what it must be, or a service has no actions.
+        WorkspaceError: If something given is not what it must be, or a service that is declared or that the function's own
+            modules ask boto3 for has no actions.
     """
     function = checkout.function(name)
     place = _place(account, region)
@@ -83,7 +84,18 @@ def show(
         raise WorkspaceError(f"--function-name {function_name!r:.80} cannot be a function's name on Lambda")
     declared = environment.read(function.folder / environment.FILE_NAME).values(environment_name)
     used = usage.read(function.folder)
+    _check_asked(function, used)
     made = document(function, declared, place, used=used, key_arn=key_arn, function_name=function_name)
+    unknown = [("--account", _ACCOUNT)] if not account else []
+    if not region and place.region == _REGION:
+        unknown.append(("--region", _REGION))
+    if unknown:
+        console.print(
+            f"the policy has {' and '.join(put for _, put in unknown)} in it: give {' and '.join(option for option, _ in unknown)} "
+            "for the values, or put what holds them under Fn::Sub in a CloudFormation template",
+            markup=False,
+            soft_wrap=True,
+        )
     for computed in used.unclear:
         console.print(f"not in the policy, because it is not written out: {computed}", markup=False, soft_wrap=True)
     group = f"/aws/lambda/{function_name or name}"
@@ -171,11 +183,25 @@ def _parameters(
 def _check_services(function: checkout.Function, declared: settings.Settings) -> None:
     allowed = {one.service for one in declared.permissions}
     if bare := [service for service in declared.services if service not in allowed]:
-        example = f"arn:{_PARTITION}:{bare[0]}:{_REGION}:{_ACCOUNT}:..."
         raise WorkspaceError(
             f"{function.folder / settings.FILE_NAME}: services: {', '.join(bare)} without actions, and what a function may do with "
-            f"a service is not known from its name; write - {bare[0]}: {{actions: ['{bare[0]}:...'], resources: ['{example}']}}"
+            f"a service is not known from its name; {_to_write(bare[0])}"
         )
+
+
+def _check_asked(function: checkout.Function, used: usage.Usage) -> None:
+    """Check that function.yaml says what is done with each service that the function's own modules ask boto3 for."""
+    if asked := sorted(set(used.services) - set(settings.read(function).services)):
+        places = ", ".join(f"{service} ({used.services[service]})" for service in asked)
+        raise WorkspaceError(
+            f"{function.folder / settings.FILE_NAME}: services does not say what the function does with what it asks boto3 for: "
+            f"{places}; {_to_write(asked[0])}"
+        )
+
+
+def _to_write(service: str) -> str:
+    example = f"arn:{_PARTITION}:{service}:{_REGION}:{_ACCOUNT}:..."
+    return f"write - {service}: {{actions: ['{service}:...'], resources: ['{example}']}}"
 
 
 def _placed(resource: str, place: Place) -> str:
@@ -189,7 +215,8 @@ def _statement(sid: str, actions: Iterable[str], resources: Iterable[str]) -> di
 
 
 def _place(account: str, region: str) -> Place:
-    region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
+    account = account or _ACCOUNT
+    region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or _REGION
     if not (_IS_REGION.fullmatch(region) or region == _REGION):
         raise WorkspaceError(
             f"--region {region!r:.80} is no AWS region: give one, as ap-southeast-2, or set AWS_DEFAULT_REGION; "

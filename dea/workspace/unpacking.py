@@ -7,8 +7,14 @@ import os
 import shutil
 import stat
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+
+DAMAGED = (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
+"""What `zipfile` raises for a zip that is damaged, encrypted (RuntimeError) or compressed in a way that it does not know
+(NotImplementedError, which is one), or that has a name that is no text or no file's."""
 
 
 @contextlib.contextmanager

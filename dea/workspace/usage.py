@@ -1,7 +1,7 @@
 """Reads in a function's own source what it uses: environment variables, SSM parameters, sessions. Nothing of it is run.
 
-Only what is written out is seen, `os.environ["NAME"]` and not `os.environ[name]`; what modules of other packages use is not
-looked at.
+Only what is written out is seen, `os.environ["NAME"]` or a constant of the module in its place, and not `os.environ[name]`,
+whose place is told; what modules of other packages use is not looked at.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ class Usage:
 
     Attributes:
         variables: The environment variables that are read, with the first place, `file.py:12`.
+        unclear_variables: Places where a variable is read whose name is not written out.
+        services: The AWS services that boto3 is asked for, with the first place.
         default_user_path: Whether there is a session whose SSM parameters have the prefix that the environment names.
         user_paths: Other prefixes that sessions are made with.
         parameters: SSM parameters that are read by name.
@@ -32,6 +34,8 @@ class Usage:
     """
 
     variables: dict[str, str]
+    unclear_variables: tuple[str, ...]
+    services: dict[str, str]
     default_user_path: bool
     user_paths: frozenset[str]
     parameters: frozenset[str]
@@ -56,13 +60,15 @@ def read(folder: Path, modules: Iterable[Path] | None = None) -> Usage:
     """
     reader = _Reader()
     for path in own_modules(folder) if modules is None else modules:
-        reader.file, reader.aliases = str(path.relative_to(folder)), {}
         try:
-            reader.visit(ast.parse(path.read_bytes()))
+            tree = ast.parse(path.read_bytes())
         except (SyntaxError, ValueError) as error:
             raise WorkspaceError(f"{path} cannot be read as Python: {error}") from error
+        reader.read(str(path.relative_to(folder)), tree)
     return Usage(
         variables=reader.variables,
+        unclear_variables=tuple(reader.unclear_variables),
+        services=reader.services,
         default_user_path=reader.default_user_path,
         user_paths=frozenset(reader.user_paths),
         parameters=frozenset(reader.parameters),
@@ -71,18 +77,85 @@ def read(folder: Path, modules: Iterable[Path] | None = None) -> Usage:
     )
 
 
+def asked_services(tree: ast.Module) -> list[tuple[str, int]]:
+    """Return the services that a module asks boto3, or a session of it, for by a literal name, with the line.
+
+    >>> asked_services(ast.parse("boto3.client('s3'), self.session.resource(service_name='sqs'), docker.client('x')"))
+    [('s3', 1), ('sqs', 1)]
+    """
+    nodes = list(ast.walk(tree))
+    of_boto3 = {"boto3"}
+    of_boto3 |= {node.asname for node in nodes if isinstance(node, ast.alias) and node.name == "boto3" and node.asname}
+    of_boto3 |= {
+        _last_name(target)
+        for node in nodes
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and _last_name(node.value) == "Session"
+        for target in node.targets
+        if _last_name(target)
+    }
+    asked = []
+    for node in nodes:
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        receiver = _last_name(node.func.value)
+        if node.func.attr in ("client", "resource") and (receiver in of_boto3 or "session" in receiver.lower()):
+            service = _argument(node, "service_name")
+            if isinstance(service, ast.Constant) and isinstance(service.value, str):
+                asked.append((service.value, node.lineno))
+    return asked
+
+
+def _last_name(node: ast.expr) -> str:
+    """Return the last name of a dotted one, of a call the function's; nothing for another expression."""
+    match node:
+        case ast.Call():
+            return _last_name(node.func)
+        case ast.Attribute():
+            return node.attr
+        case ast.Name():
+            return node.id
+    return ""
+
+
+def _constants(tree: ast.Module) -> dict[str, str]:
+    """Return the strings that a module gives names to, if nothing in it gives such a name to anything else."""
+    given = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)]
+    given += [node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)]
+    found = {}
+    for node in tree.body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            found.update(
+                {one.id: value.value for one in targets if isinstance(one, ast.Name) and given.count(one.id) == 1}
+            )
+    return found
+
+
 class _Reader(ast.NodeVisitor):
     """Collects what `Usage` holds."""
 
     def __init__(self) -> None:
         self.file = ""
         self.variables: dict[str, str] = {}
+        self.unclear_variables: list[str] = []
+        self.services: dict[str, str] = {}
         self.default_user_path = False
         self.user_paths: set[str] = set()
         self.parameters: set[str] = set()
         self.resolves_variables = False
         self.unclear: list[str] = []
         self.aliases: dict[str, str] = {}  # names that the module being read gives to others'
+        self.constants: dict[str, str] = {}
+
+    def read(self, file: str, tree: ast.Module) -> None:
+        """Collect what one module uses."""
+        self.file, self.aliases, self.constants = file, {}, _constants(tree)
+        for service, line in asked_services(tree):
+            self.services.setdefault(service, f"{file}:{line}")
+        self.visit(tree)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         if isinstance(node.ctx, ast.Load) and self._name(node.value) in _ENVIRON:
@@ -122,8 +195,17 @@ class _Reader(ast.NodeVisitor):
         return self.aliases.get(first, first) + dot + rest
 
     def _variable(self, node: ast.expr) -> None:
+        name, place = self._text(node), f"{self.file}:{node.lineno}"
+        if name is not None:
+            self.variables.setdefault(name, place)
+        elif place not in self.unclear_variables:
+            self.unclear_variables.append(place)
+
+    def _text(self, node: ast.expr | None) -> str | None:
+        """Return the string that an expression is: a literal, or a constant of the module."""
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            self.variables.setdefault(node.value, f"{self.file}:{node.lineno}")
+            return node.value
+        return self.constants.get(node.id) if isinstance(node, ast.Name) else None
 
     def _prefix(self, node: ast.Call) -> None:
         given = _argument(node, "user_path")
@@ -133,8 +215,8 @@ class _Reader(ast.NodeVisitor):
             self._named(given, self.user_paths, node)
 
     def _named(self, given: ast.expr | None, names: set[str], node: ast.Call) -> None:
-        if isinstance(given, ast.Constant) and isinstance(given.value, str):
-            names.add(given.value)
+        if (name := self._text(given)) is not None:
+            names.add(name)
         else:
             self.unclear.append(f"{self.file}:{node.lineno}: {ast.unparse(node):.80}")
 

@@ -52,6 +52,18 @@ def lint(document: dict[str, Any]) -> list[str]:
     return [str(match) for match in found]
 
 
+def under_sub(value: Any) -> Any:
+    """Return a part of a policy as a template has it: CloudFormation's names under `Fn::Sub`."""
+    match value:
+        case dict():
+            return {key: under_sub(one) for key, one in value.items()}
+        case list():
+            return [under_sub(one) for one in value]
+        case str() if "${" in value:
+            return {"Fn::Sub": value}
+    return value
+
+
 def test_a_function_that_talks_to_the_login_node_may_read_its_four_parameters(tmp_path: Path) -> None:
     document = policy.document(made(tmp_path, USES_NODE), {"DEA_RAIJIN_USER_PATH": "dea.cleaner"}, PLACE)
     names = [f"{PARAMETER}dea.cleaner.{part}" for part in ("host", "hostkey", "pkey", "user")]
@@ -155,11 +167,67 @@ def test_the_task_prints_the_policy_of_every_function_for_each_environment() -> 
 
 
 @pytest.mark.parametrize(
+    ("given", "region", "said"),
+    [
+        (
+            (),
+            "",
+            "${AWS::AccountId} and ${AWS::Region} in it: give --account and --region for the values, or put what holds them under Fn::Sub",
+        ),
+        (("--account", "123456789012"), "", "the policy has ${AWS::Region} in it: give --region "),
+        (("--region", "eu-west-1"), "", "the policy has ${AWS::AccountId} in it: give --account "),
+        ((), "eu-west-1", "the policy has ${AWS::AccountId} in it: give --account "),
+        (("--account", "${AWS::AccountId}", "--region", "${AWS::Region}"), "", ""),
+    ],
+)
+def test_without_a_place_it_has_cloudformations_names_and_a_remark_says_so(
+    given: tuple[str, ...], region: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    if region:
+        monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    done = inv("policy", "--name", "example", *given)
+    assert done.returncode == 0, done.stderr
+    assert lint(under_sub(json.loads(done.stdout))) == []
+    assert said in done.stderr
+    assert ("in it: give" in done.stderr) == bool(said)
+    (log,) = statements(json.loads(done.stdout))["WriteLog"]["Resource"]
+    account = "123456789012" if "123456789012" in given else "${AWS::AccountId}"
+    partition, place = (
+        ("aws", "eu-west-1") if region or "eu-west-1" in given else ("${AWS::Partition}", "${AWS::Region}")
+    )
+    assert log == f"arn:{partition}:logs:{place}:{account}:log-group:/aws/lambda/example:*"
+
+
+@pytest.mark.parametrize("service", ["s3", "ssm"])
+def test_a_service_that_boto3_is_asked_for_without_a_word_is_an_error_that_says_what_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], service: str
+) -> None:
+    function = made(tmp_path, f"{USES_NODE}import boto3\nboto3.client(service_name='{service}')\n")
+    (tmp_path / "env_vars.yaml").touch()
+    monkeypatch.setattr(policy.checkout, "function", lambda name: function)
+    place = {
+        "environment_name": None,
+        "account": PLACE.account,
+        "region": PLACE.region,
+        "key_arn": "",
+        "function_name": "",
+    }
+    said = rf"function\.yaml: services does not say .* {service} \(made\.py:3\); write - {service}: {{{{actions: "
+    with pytest.raises(WorkspaceError, match=said.replace("{{", "{").replace("{actions", r"\{actions")):
+        policy.show("made", **place)  # type: ignore[arg-type]
+    (tmp_path / "function.yaml").write_text(
+        f"services: [{{{service}: {{actions: ['{service}:ListX'], resources: ['*']}}}}]\n"
+    )
+    policy.show("made", **place)  # type: ignore[arg-type]
+    assert f"{service}:ListX" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--region", "moon"), "--region 'moon' is no AWS region"),
-        ((), "set AWS_DEFAULT_REGION"),
-        (("--region", "eu-west-1"), "aws sts get-caller-identity"),
         (("--region", "eu-west-1", "--account", "12"), "--account '12' is no AWS account's id"),
         (
             ("--region", "eu-west-1", "--account", "123456789012", "--key-arn", "arn:aws:kms:eu-west-1:1:alias/x"),

@@ -85,6 +85,11 @@ services:
         ("3: x", "there is no key 3"),
         ("[1, 2]", "holds no mapping"),
         ("a: [", "is not valid YAML"),
+        ("memory: 128\ntimeout: 60\nmemory: 256", "the key 'memory' is there twice"),
+        (
+            "services: [{s3: {actions: [s3:GetObject], actions: [], resources: ['*']}}]",
+            "the key 'actions' is there twice",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_clear_error(tmp_path: Path, text: str, said: str) -> None:

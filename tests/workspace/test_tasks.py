@@ -36,6 +36,14 @@ def test_every_option_of_every_task_has_help() -> None:
         assert {argument.name for argument in task.get_arguments() if not argument.help} == set(), task.name
 
 
+@pytest.mark.parametrize("task", ["package", "lock", "run-lambda", "policy", "new"])
+def test_a_task_followed_by_help_shows_its_help(task: str) -> None:
+    done = inv(task, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"Usage: inv[oke] [--core-opts] {task} [--options]" in done.stdout
+    assert "--name=STRING" in done.stdout
+
+
 def test_list() -> None:
     listed = json.loads(inv("list", "--json").stdout)
     assert "example" in {one["name"] for one in listed["functions"]}
@@ -74,6 +82,10 @@ def test_run_lambda_prints_what_it_set_the_log_and_the_result() -> None:
         (["install-command", "--name", "nope"], "choose one of"),
         (["install-command", "--name", "example"], "example has no install.sh"),
         (["version", "--set", "x"], "is no version"),
+        (["package"], "inv package: --name is missing; inv --help package says what it takes"),
+        (["package", "--json"], "inv package: --name is missing"),
+        (["package", "--name", "--help"], "inv package: --name is missing"),
+        (["cancel", "--help"], "inv cancel: --id is missing; inv --help cancel says what it takes"),
     ],
 )
 def test_a_mistake_is_one_clear_line_and_a_status(arguments: list[str], said: str) -> None:

@@ -33,6 +33,51 @@ def handler(event, context):
     assert found["A"] == "made.py:8"
 
 
+def test_constants_of_the_module_are_seen_and_what_is_computed_is_named(tmp_path: Path) -> None:
+    text = """
+import os
+from dea.raijin import get_ssm_parameter
+A: str = "ONE"
+B = "TWO"
+C = "THREE"
+C = "FOUR"
+D = "FIVE"
+os.environ[A], os.getenv(B), B in os.environ, get_ssm_parameter(A)
+
+def handler(event, D):
+    os.environ[C], os.environ.get(D)
+    os.environ[f"{A}_X"]
+"""
+    found = read(tmp_path, text)
+    assert found.variables == {"ONE": "made.py:9", "TWO": "made.py:9"}
+    assert found.unclear_variables == ("made.py:12", "made.py:13")
+    assert found.parameters == {"ONE"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "boto3.client('s3')",
+        "boto3.resource(service_name='s3', region_name='x')",
+        "boto3.Session().client('s3')",
+        "boto3.session.Session(region_name='x').client('s3')",
+        "self._session.client('s3')",
+        "get_session().client('s3')",
+        "aws = boto3.Session()\naws.client('s3')",
+        "import boto3 as aws\naws.client('s3')",
+    ],
+)
+def test_services_that_boto3_is_asked_for_are_seen(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, text).services == {"s3": f"made.py:{len(text.splitlines())}"}
+
+
+@pytest.mark.parametrize(
+    "text", ["docker.client('s3')", "self.client('s3')", "make(session).client('s3')", "boto3.client(x)"]
+)
+def test_what_is_asked_of_others_is_no_service(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, text).services == {}
+
+
 def test_tests_are_not_looked_at(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_made.py").write_text("import os\nos.environ['A']\n")

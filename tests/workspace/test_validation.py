@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import marshal
 import platform
@@ -21,6 +22,7 @@ import pytest
 from dea.workspace import checkout, interpreters
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.packaging import Target, build
+from dea.workspace.runtime import task_root
 from dea.workspace.settings import RUNTIMES
 from dea.workspace.validation import CHECKS, Check, native, opened, shapes
 from tests.conftest import require
@@ -224,6 +226,13 @@ def library() -> bytes:
     return Path(spec.origin).read_bytes()
 
 
+def far(content: bytes) -> bytes:
+    """Return a library whose third section lies where no file reaches: ELF-64, `e_shoff` and `sh_offset`."""
+    headers = int.from_bytes(content[40:48], "little")
+    offset = headers + 2 * 64 + 24
+    return content[:offset] + b"\xff" * 8 + content[offset + 8 :]
+
+
 def of_machine(content: bytes, number: int) -> bytes:
     return content[:18] + number.to_bytes(2, "little") + content[20:]
 
@@ -238,6 +247,7 @@ def of_machine(content: bytes, number: int) -> bytes:
         ("lib.pyd", lambda content: b"MZ" + content, "is no library of Linux"),
         ("bin/tool", lambda content: of_machine(content, 0x28), "is built for ARM"),
         ("cut.so", lambda content: content[:40], "is no library of Linux"),
+        ("far.so", far, "has headers that cannot be read"),
     ],
 )
 def test_a_library_that_the_runtime_cannot_load_is_told(made: Made, name: str, change: Any, said: str) -> None:
@@ -361,6 +371,21 @@ def test_variables_are_compared_with_what_is_declared(made: Made) -> None:
     assert "is not valid YAML" in made.checks(READS)["variables"].detail
 
 
+def test_a_variable_whose_name_is_computed_is_said_not_to_be_checked(made: Made) -> None:
+    computed = "import os\nNAME = 'TOKEN'\nVALUES = os.environ.get(NAME), os.environ.get(NAME + '_X')\n" + HANDLER
+    assert made.checks(computed)["variables"].detail == "read and not declared: TOKEN (made.py:3)"
+    made.declare("TOKEN: x\n")
+    check = made.checks(computed)["variables"]
+    assert check.ok
+    assert check.detail == (
+        "what is read by a name that is written out is declared; "
+        "not checked, because the name is not written out: made.py:3"
+    )
+    made.declare("TOKEN: x\nUNUSED: x\n")
+    said = "declared and not read by the function itself: UNUSED; not checked, because the name is not written out: made.py:3"
+    assert made.checks(computed)["variables"].detail == said
+
+
 def test_what_lambda_sets_and_what_dea_reads_need_no_word(made: Made) -> None:
     source = "import os\nos.environ['AWS_REGION'], os.environ['_HANDLER']\n" + HANDLER
     made.declare("DEA_RAIJIN_USER_PATH: x\n")
@@ -405,6 +430,58 @@ def test_a_damaged_or_strange_zip_is_told(made: Made) -> None:
     made.path.write_bytes(b"no zip")
     with pytest.raises(WorkspaceError, match=r"made\.zip cannot be unpacked: File is not a zip file"):
         made.opened()
+
+
+def spoiled(content: bytes, member: str, how: str) -> bytes:
+    """Return a zip in which one member's compressed bytes are garbled, or its header says what cannot be unpacked."""
+    changed = bytearray(content)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        info = archive.getinfo(member)
+    local = info.header_offset
+    central = content.rindex(b"PK\1\2", 0, content.rindex(member.encode()))
+    if how == "garbled":
+        begin = local + 30 + len(member)
+        changed[begin : begin + info.compress_size] = b"\xff" * info.compress_size
+    elif how == "encrypted":
+        changed[local + 6] |= 1
+        changed[central + 8] |= 1
+    else:
+        changed[local + 8] = changed[central + 10] = 99
+    return bytes(changed)
+
+
+SPOILED = [
+    ("garbled", "while decompressing data"),
+    ("encrypted", "is encrypted, password required"),
+    ("unknown", "compression method is not supported"),
+]
+
+
+@pytest.mark.parametrize(("how", "said"), SPOILED)
+def test_a_member_that_cannot_be_unpacked_is_a_fault_of_the_archive(made: Made, how: str, said: str) -> None:
+    made.checks()
+    with zipfile.ZipFile(made.path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data.txt", "words " * 100)
+    made.path.write_bytes(spoiled(made.path.read_bytes(), "data.txt", how))
+    checks = made.opened()
+    assert failed(checks) == {"archive"}
+    assert "data.txt' cannot be unpacked: " in checks["archive"].detail
+    assert said in checks["archive"].detail
+
+
+@pytest.mark.parametrize("member", ["data.txt", "dea_package.json"])
+@pytest.mark.parametrize(("how", "said"), SPOILED)
+def test_a_package_that_cannot_be_unpacked_is_not_run(made: Made, member: str, how: str, said: str) -> None:
+    made.checks()
+    with zipfile.ZipFile(made.path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("dea_package.json", json.dumps(MANIFEST))
+        archive.writestr("data.txt", "words " * 100)
+    made.path.write_bytes(spoiled(made.path.read_bytes(), member, how))
+    with (
+        pytest.raises(WorkspaceError, match=f"(cannot be unpacked|is no package that inv package made): .*{said}"),
+        task_root.unpacked(made.path),
+    ):
+        pass
 
 
 def test_sizes_are_held_against_lambdas_limits(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

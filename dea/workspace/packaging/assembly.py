@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dea.remote.contract.packaged import FILE as SCHEMAS
-from dea.workspace import approval, settings, tracked
+from dea.workspace import approval, settings, tracked, usage
 from dea.workspace.checkout import ROOT, Function
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.packaging import cache, locking, manifest, parts, requirements, rules, segments
@@ -227,8 +227,9 @@ def _uses(wanted: Settings, needed: Requirements, lock: locking.Lock, files: Seq
     services = frozenset({*wanted.services, *of_internal, *rules.ALWAYS_SERVICES})
     ours = [file.path for file in files if file.name.endswith(".py")]
     ours += [path for package in needed.internal for path in (root / package.path).rglob("*.py")]
-    reads = frozenset(lock.versions) if any(rules.reads_metadata(path.read_bytes()) for path in ours) else frozenset()
-    return Uses(services, needed.names, reads)
+    everyone = frozenset({*lock.versions, *(package.name for package in needed.internal)})
+    reads = any(rules.reads_metadata(path.read_bytes()) for path in ours)
+    return Uses(services, needed.names, everyone if reads else frozenset())
 
 
 def _check_own(function: Function, wanted: Settings, uses: Uses, files: Sequence[File]) -> None:
@@ -252,24 +253,14 @@ def _check_own(function: Function, wanted: Settings, uses: Uses, files: Sequence
 
 
 def _asked_services(source: bytes) -> list[tuple[str, int]]:
-    """Return the services that a module asks boto3 for by a literal name, with the line."""
+    """Return the services that a module asks boto3 for, with the line; of what is no Python, nothing."""
     if b"boto3" not in source:
         return []
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return []  # the target's own compiler says so, and better
-    asked = []
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr in ("client", "resource")
-        ):
-            first = node.args[0] if node.args else None
-            if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                asked.append((first.value, node.lineno))
-    return asked
+    return usage.asked_services(tree)
 
 
 def _check_clashes(segments_by_part: Sequence[tuple[str, Segment]], function: Function) -> None:

@@ -11,11 +11,18 @@ import shutil
 import tempfile
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+
+from dea.workspace.errors import WorkspaceError
 
 _UNUSED_S = 30 * 24 * 3600
 _CHECKSUM_BYTES = 4
 _TOUCHED_S = _BUILD_S = 24 * 3600
+
+# It can only be read by setting it, for the whole process: once, before there are threads that make files.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
 
 
 def folder() -> Path:
@@ -24,13 +31,34 @@ def folder() -> Path:
     return Path(base) / "dea-orchestration" / "packaging"
 
 
-def get(key: str) -> bytes | None:
-    """Return the entry of a key, or None if there is none, or none that is whole; such a one is removed."""
-    path = _path(key)
+@contextlib.contextmanager
+def usable() -> Iterator[None]:
+    """Make one clear error of whatever keeps the folder from being read and written while the context is open.
+
+    Raises:
+        WorkspaceError: If an `OSError` is raised.
+    """
     try:
-        stored = path.read_bytes()
-    except FileNotFoundError:
-        return None
+        yield
+    except OSError as error:
+        raise WorkspaceError(
+            f"the package cache {folder()} cannot be used: {error.strerror or error}; make room there, or set XDG_CACHE_HOME "
+            "to a folder that has some and may be written to"
+        ) from error
+
+
+def get(key: str) -> bytes | None:
+    """Return the entry of a key, or None if there is none, or none that is whole; such a one is removed.
+
+    Raises:
+        WorkspaceError: If the cache cannot be read.
+    """
+    path = _path(key)
+    with usable():
+        try:
+            stored = path.read_bytes()
+        except FileNotFoundError:
+            return None
     content, checksum = stored[:-_CHECKSUM_BYTES], stored[-_CHECKSUM_BYTES:]
     if _checksum(content) != checksum:
         with contextlib.suppress(OSError):
@@ -43,13 +71,23 @@ def get(key: str) -> bytes | None:
 
 
 def has(key: str) -> bool:
-    """Tell whether there is an entry of a key."""
-    return _path(key).exists()
+    """Tell whether there is an entry of a key.
+
+    Raises:
+        WorkspaceError: If the cache cannot be read.
+    """
+    with usable():
+        return _path(key).exists()
 
 
 def put(key: str, content: bytes) -> None:
-    """Store the entry of a key, with a checksum: waiting for the disk would cost more than all else does."""
-    write_whole(_path(key), content + _checksum(content), durable=False)
+    """Store the entry of a key, with a checksum: waiting for the disk would cost more than all else does.
+
+    Raises:
+        WorkspaceError: If the cache cannot be written.
+    """
+    with usable():
+        write_whole(_path(key), content + _checksum(content), durable=False)
 
 
 def clean() -> None:
@@ -80,9 +118,7 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
             file.flush()
             if durable:
                 os.fsync(descriptor)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(draft).chmod(0o666 & ~umask)
+        Path(draft).chmod(0o666 & ~_UMASK)
         Path(draft).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

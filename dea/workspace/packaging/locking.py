@@ -19,7 +19,7 @@ from dea.workspace import settings
 from dea.workspace.checkout import ROOT, Function
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.installer import run_uv
-from dea.workspace.packaging import requirements
+from dea.workspace.packaging import cache, requirements
 from dea.workspace.packaging.requirements import Requirements, normalised
 from dea.workspace.packaging.targets import Target
 
@@ -69,10 +69,14 @@ def read(function: Function, needed: Requirements) -> Lock:
         text = path.read_text("utf-8")
     except FileNotFoundError:
         raise LockMissing(f"{path} is missing: {remedy}") from None
+    except UnicodeDecodeError:
+        raise WorkspaceError(f"{path} is not what inv lock writes: {remedy}") from None
+    except OSError as error:
+        raise WorkspaceError(f"{path} cannot be read: {error.strerror}") from error
     inputs, pins = _INPUTS.search(text), _PINS.search(text)
     if inputs is None or pins is None:
         raise WorkspaceError(f"{path} is not what inv lock writes: {remedy}")
-    body = text[max(inputs.end(), pins.end()) :].lstrip("\n")
+    body = _body(text)
     if pins.group(1) != _digest(body):
         raise WorkspaceError(f"{path} was changed since it was locked: {remedy}")
     if inputs.group(1) != _inputs(target_of(function), needed):
@@ -92,16 +96,22 @@ def lock(function: Function, *, upgrade: bool = False, root: Path = ROOT) -> boo
 
     Raises:
         WorkspaceError: If there is no set of packages that fits; an internal package's requirement that conflicts with the
-            function's own is such a case. The old lock is left alone.
+            function's own is such a case. Or if it cannot be written. The old lock is left alone.
+
+    Note:
+        A lock that was damaged, as by a merge, is replaced like none at all: its pins are not to be trusted.
     """
     needed = requirements.read(function, root)
     target = target_of(function)
     path = function.folder / FILE_NAME
-    before = path.read_text("utf-8") if path.exists() else None
+    try:
+        before = path.read_bytes() if path.exists() else None
+    except OSError as error:
+        raise WorkspaceError(f"{path} cannot be read: {error.strerror}") from error
     with tempfile.TemporaryDirectory(prefix="dea-lock-") as folder:
         draft = Path(folder) / FILE_NAME
-        if before is not None and not upgrade:
-            draft.write_text(before, "utf-8")  # uv prefers the versions that it finds in its output
+        if before is not None and not upgrade and _is_whole(before):
+            draft.write_bytes(before)  # uv prefers the versions that it finds in its output
         internal = [option for package in needed.internal for option in ("--no-emit-package", package.name)]
         run_uv(
             f"locking {function.name} for {target}",
@@ -116,9 +126,26 @@ def lock(function: Function, *, upgrade: bool = False, root: Path = ROOT) -> boo
         f"# The pins of {requirements.FILE_NAME} for {target}, made by inv lock; not to be changed by hand.\n"
         f"# inputs: sha256:{_inputs(target, needed)}\n# pins: sha256:{_digest(body)}\n{body}"
     )
-    if text != before:
-        path.write_text(text, "utf-8")
-    return text != before
+    changed = text.encode() != before
+    if changed:
+        try:
+            cache.write_whole(path, text.encode())
+        except OSError as error:
+            raise WorkspaceError(f"{path} cannot be written: {error.strerror}; what was there is as it was") from error
+    return changed
+
+
+def _body(text: str) -> str:
+    """Return the pins of a lock, which follow the two digests."""
+    ends = [found.end() for found in (_INPUTS.search(text), _PINS.search(text)) if found is not None]
+    return text[max(ends, default=0) :].lstrip("\n")
+
+
+def _is_whole(content: bytes) -> bool:
+    """Tell whether a lock's pins are those that were written, whatever they were made of."""
+    text = content.decode("utf-8", "replace")
+    pins = _PINS.search(text)
+    return pins is not None and pins.group(1) == _digest(_body(text))
 
 
 def _inputs(target: Target, needed: Requirements) -> str:

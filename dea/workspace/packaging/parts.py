@@ -260,10 +260,14 @@ class _workplace:  # noqa: N801 - a context manager, used as a function
     """A folder for one build, beside the cache, because it may take hundreds of megabytes; it is gone at the end."""
 
     def __enter__(self) -> Path:
-        cache.folder().mkdir(parents=True, exist_ok=True)
-        self._folder = Path(tempfile.mkdtemp(prefix="build-", dir=cache.folder()))
+        with cache.usable():
+            cache.folder().mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix="build-", dir=cache.folder()))
         return self._folder
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         # Thousands of files: what comes next does not wait for that, but the process does.
         threading.Thread(target=shutil.rmtree, args=(self._folder,), kwargs={"ignore_errors": True}).start()
+        if isinstance(error, OSError):  # what a build reads and writes is all in there
+            with cache.usable():
+                raise error

@@ -19,6 +19,7 @@ INTERNAL_PREFIX = "dea-"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _COMMENT = re.compile(r"(^|\s+)#.*$")
+_NO_ADDRESS = "the lock would hold it and be of this machine alone; name a version, and let uv's configuration name an index that has it"
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,18 @@ def read(function: Function, root: Path = ROOT) -> Requirements:
     """Read a function's `requirements.txt`.
 
     Raises:
-        WorkspaceError: If it is missing, if a line is an option or an internal package's name, or if an internal package is
-            not there or needs another one that is not named.
+        WorkspaceError: If it is missing, if a line is an option, an address or an internal package's name, or if an internal
+            package is not there or needs another one that is not named.
     """
     path = function.folder / FILE_NAME
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
         raise WorkspaceError(f"{path} is missing: it names what the function needs, one requirement a line") from None
+    except UnicodeDecodeError as error:
+        raise WorkspaceError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from None
+    except OSError as error:
+        raise WorkspaceError(f"{path} cannot be read: {error.strerror}") from error
     third_party, internal = [], []
     for number, line in enumerate(text.splitlines(), 1):
         requirement = _COMMENT.sub("", line).strip()
@@ -91,6 +96,8 @@ def read(function: Function, root: Path = ROOT) -> Requirements:
             raise WorkspaceError(
                 f"{where} names {requirement!r:.80}, which a stranger's index could answer: name it by its path, as in ./dea/raijin"
             )
+        elif _is_address(requirement):
+            raise WorkspaceError(f"{where} is an address or a file ({requirement!r:.80}): {_NO_ADDRESS}")
         else:
             third_party.append(requirement)
     _check_complete(path, internal)
@@ -121,6 +128,15 @@ def is_internal(requirement: str) -> bool:
     return name_of(requirement).startswith(INTERNAL_PREFIX)
 
 
+def _is_address(requirement: str) -> bool:
+    """Tell whether a requirement says where a package is: a direct reference, a URL or a file.
+
+    >>> _is_address("six @ file:///six.whl"), _is_address("wheels/six.whl"), _is_address("six>=1; os_name != '/'")
+    (True, True, False)
+    """
+    return not {"@", "/"}.isdisjoint(requirement.partition(";")[0]) or requirement.endswith((".whl", ".tar.gz", ".zip"))
+
+
 def _internal(line: str, where: str, root: Path) -> InternalPackage:
     folder = (root / line).resolve()
     if not folder.is_relative_to(root.resolve()):
@@ -137,6 +153,10 @@ def _internal(line: str, where: str, root: Path) -> InternalPackage:
         ) from error
     except (tomllib.TOMLDecodeError, KeyError) as error:
         raise WorkspaceError(f"{where}: {line}/pyproject.toml names no project with a version: {error}") from error
+    if direct := next(filter(_is_address, project.get("dependencies", ())), None):
+        raise WorkspaceError(
+            f"{where}: {line}/pyproject.toml requires an address or a file ({direct!r:.80}): {_NO_ADDRESS}"
+        )
     services = document.get("tool", {}).get("dea-orchestration", {}).get("aws-services", [])
     return InternalPackage(
         f"./{folder.relative_to(root.resolve()).as_posix()}",

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dea.workspace.packaging.distributions import Distribution, File
+from dea.workspace.packaging.requirements import normalised
 
 RULES = {
     "scripts": "programs for a shell (bin/): a function starts none of them",
@@ -29,7 +30,10 @@ ALWAYS_SERVICES = frozenset({"sts"})
 """Services whose descriptions are always kept: boto3 asks STS when credentials come by assuming a role."""
 
 _METADATA_KEPT = ("METADATA", "entry_points.txt")
-_READS_METADATA = re.compile(rb"importlib[._]metadata|from importlib import [^\n]*\bmetadata\b|pkg_resources")
+_READS_METADATA = re.compile(
+    rb"importlib[._]metadata|pkg_resources|from\s+importlib\s+import\s*(\([^)]*|([^\n\\]|\\\r?\n)*)\bmetadata\b"
+)
+_QUOTED_NAME = re.compile(r"[\"']([A-Za-z0-9][A-Za-z0-9._-]*)[\"']", re.ASCII)
 _READS_ALL_METADATA = re.compile(rb"\b(entry_points|distributions|packages_distributions|working_set)\s*\(")
 _IMPORTS_TESTS = re.compile(rb"^\s*(from|import)\s[^\n]*\btests?\b", re.MULTILINE)
 _ENDPOINTS = "botocore/data/endpoints.json"
@@ -67,9 +71,11 @@ class Selection:
 
 
 def reads_metadata(source: bytes) -> bool:
-    """Tell whether a module may read the metadata of distributions.
+    r"""Tell whether a module may read the metadata of distributions.
 
     >>> reads_metadata(b"from importlib import metadata"), reads_metadata(b"import json")
+    (True, False)
+    >>> reads_metadata(b"from importlib import (\n    metadata,\n)"), reads_metadata(b"from importlib import abc\nmetadata = 1")
     (True, False)
     """
     return _READS_METADATA.search(source) is not None
@@ -94,7 +100,7 @@ def metadata_read(found: Iterable[Distribution]) -> frozenset[str]:
             if _READS_ALL_METADATA.search(source):
                 return everyone
             read.add(distribution.name)
-            read.update(name for name in everyone if re.search(rb"[\"']" + name.encode() + rb"[\"']", source))
+            read.update(everyone & set(map(normalised, _QUOTED_NAME.findall(source.decode("utf-8", "replace")))))
     return frozenset(read)
 
 

@@ -16,7 +16,7 @@ from dea.workspace.errors import WorkspaceError
 from dea.workspace.packaging import manifest
 from dea.workspace.packaging.manifest import Manifest
 from dea.workspace.settings import Settings
-from dea.workspace.unpacking import make_read_only, temporary_folder
+from dea.workspace.unpacking import DAMAGED, make_read_only, temporary_folder
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def manifest_of(package: Path) -> Manifest:
     try:
         with zipfile.ZipFile(package) as archive:
             return manifest.parse(archive.read(manifest.FILE))
-    except (OSError, zipfile.BadZipFile, KeyError, manifest.Unreadable) as error:
+    except (*DAMAGED, KeyError) as error:
         raise WorkspaceError(f"{package} is no package that inv package made: {error}") from error
 
 
@@ -77,7 +77,7 @@ def unpacked(package: Path) -> Iterator[TaskRoot]:
                     path = Path(archive.extract(entry, task))
                     if entry.external_attr >> 16 & stat.S_IXUSR:
                         path.chmod(0o755)
-        except (OSError, zipfile.BadZipFile, RuntimeError) as error:
+        except DAMAGED as error:
             raise WorkspaceError(f"{package} cannot be unpacked: {error}") from error
         make_read_only(task)
         yield TaskRoot(task, said.handler, said.target.python, found[0], packaged=True, scratch=_scratch(folder))

@@ -167,9 +167,13 @@ def environment_variables(package: Opened) -> Check:
             f"SSM parameters hold {_listed(found.unresolved)}, and the function would read the text ssm://NAME",
             "call dea.lambdas.environment.resolve_ssm_variables() where its module begins",
         )
+    said = "what is declared is read, and what is read is declared"
     if found.unread:
-        return Check("variables", True, f"declared and not read by the function itself: {_listed(found.unread)}")
-    return Check("variables", True, "what is declared is read, and what is read is declared")
+        said = f"declared and not read by the function itself: {_listed(found.unread)}"
+    if found.unclear:
+        said = f"{said if found.unread else 'what is read by a name that is written out is declared'}; "
+        said += f"not checked, because the name is not written out: {_listed(found.unclear)}"
+    return Check("variables", True, said)
 
 
 CHECKS: tuple[Callable[[Opened], Check], ...] = (

@@ -42,6 +42,8 @@ def problem(path: Path, target: Target) -> str:
             return _problem(ELFFile(file), target)
     except ELFError:
         return "is no library of Linux"
+    except Exception as error:  # noqa: BLE001 - pyelftools follows what garbled headers say, wherever that ends
+        return f"has headers that cannot be read: {error!r:.80}"
 
 
 def _problem(library: ELFFile, target: Target) -> str:

@@ -21,7 +21,7 @@ from dea.workspace.checkout import Function
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.packaging import Target, manifest
 from dea.workspace.packaging.manifest import Manifest, Unreadable
-from dea.workspace.unpacking import make_read_only, temporary_folder
+from dea.workspace.unpacking import DAMAGED, make_read_only, temporary_folder
 
 _MAX_UNPACKED_BYTES = 2**30
 _TIMEOUT_S = 120
@@ -102,7 +102,7 @@ def opened(function: Function, path: Path, variables: Mapping[str, str]) -> Iter
                 faults = _unpack(archive, task_root)
         except FileNotFoundError:
             raise WorkspaceError(f"{path} is missing: make it with inv package --name {function.name}") from None
-        except (OSError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise WorkspaceError(f"{path} cannot be unpacked: {error}") from error
         files = sorted(found.relative_to(task_root).as_posix() for found in task_root.rglob("*") if found.is_file())
         said = _manifest(task_root / manifest.FILE)
@@ -143,7 +143,7 @@ def _unpack(archive: zipfile.ZipFile, folder: Path) -> list[str]:
             seen.add(info.filename)
             try:
                 archive.extract(info, folder)
-            except (zipfile.BadZipFile, OSError) as error:
+            except DAMAGED as error:
                 faults.append(f"{info.filename!a} cannot be unpacked: {error}")
     return faults
 

@@ -25,13 +25,15 @@ class Comparison:
 
     Attributes:
         undeclared: Variables that are read and not declared, with the place.
-        unread: Variables that are declared and that no literal in the function's or our own modules reads.
+        unread: Variables that are declared and that nothing written out in the function's or our own modules reads.
+        unclear: Places where a variable is read whose name is not written out.
         unresolved: Variables that name SSM parameters in a function that does not resolve them.
         read: How many variables are read.
     """
 
     undeclared: dict[str, str]
     unread: list[str]
+    unclear: tuple[str, ...]
     unresolved: list[str]
     read: int
 
@@ -62,6 +64,7 @@ def compare(function: Function, declared: EnvironmentFile, folder: Path) -> Comp
             if name not in names and name not in ours and not _OF_LAMBDA.fullmatch(name)
         },
         unread=sorted(names - set(used.variables) - ours),
+        unclear=used.unclear_variables,
         unresolved=[] if used.resolves_variables else sorted(parameters),
         read=len(used.variables),
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -135,6 +138,25 @@ def test_all_metadata_stays_where_anyones_may_be_read(
     assert {"one-1.0.dist-info/METADATA", "two-1.0.dist-info/METADATA"} <= names(built)
 
 
+def test_metadata_stays_of_a_name_in_another_spelling_and_of_internal_packages(
+    make_function: MakeFunction, root: Path, index: Path
+) -> None:
+    reader = "from importlib import (\n    metadata,\n)\nVERSIONS = metadata.version('PyYAML'), metadata.version(\"typing_extensions\")\n"
+    make_wheel(index, "one", files={"one.py": reader})
+    for name in ("pyyaml", "typing_extensions", "two"):
+        make_wheel(index, name)
+    third_party = "one\npyyaml\ntyping_extensions\ntwo\n"
+    kept = names(packaging.build(make_function(requirements=third_party), root=root))
+    assert {name for name in kept if name.endswith("/METADATA")} == {
+        f"{name}-1.0.dist-info/METADATA" for name in ("one", "pyyaml", "typing_extensions")
+    }
+    handler = (
+        "import importlib.metadata\ndef handler(event, context): return importlib.metadata.version('dea-remote')\n"
+    )
+    kept = names(packaging.build(make_function("other", "./dea/remote\n", handler), root=root))
+    assert any(name.startswith("dea_remote-") and name.endswith(".dist-info/METADATA") for name in kept)
+
+
 def test_invoke_stays_if_the_function_names_it(make_function: MakeFunction, root: Path, index: Path) -> None:
     make_wheel(index, "invoke", files={"invoke/__init__.py": ""})
     assert "invoke/__init__.py" in names(packaging.build(make_function(requirements="invoke\n"), root=root))
@@ -187,6 +209,15 @@ def test_a_service_that_a_module_asks_for_and_the_function_does_not_name_is_an_e
 ) -> None:
     function = make_function(source="import boto3\n\ndef handler(event, context):\n    return boto3.client('s3')\n")
     with pytest.raises(WorkspaceError, match=r"line 4 of .*tidy.py asks boto3 for 's3'.*names it under services"):
+        packaging.build(function, root=root)
+
+
+def test_the_client_of_another_library_needs_no_word(make_function: MakeFunction, root: Path, index: Path) -> None:
+    source = "import boto3\nclass Pool:\n    def client(self, name): return name\nPool().client('s3')\n"
+    function = make_function(source=f"{source}def handler(event, context): return event\n")
+    assert packaging.build(function, root=root).size_bytes
+    function.source.write_text(source.replace("Pool().client(", "boto3.client(service_name="), "utf-8")
+    with pytest.raises(WorkspaceError, match=r"line 4 of .*tidy.py asks boto3 for 's3'"):
         packaging.build(function, root=root)
 
 
@@ -427,6 +458,60 @@ def test_a_full_disk_is_one_clear_error_and_the_zip_that_was_there_stays(
         assert output.read_bytes() == before
     finally:
         subprocess.run(["umount", full], check=True)
+
+
+def test_a_full_cache_is_one_clear_error_that_names_it(
+    make_function: MakeFunction, root: Path, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require(None if os.getuid() == 0 else "mounting a small file system (run as root)")
+    make_wheel(index, "one", files={"one/__init__.py": "", "one/large.bin": os.urandom(1_000_000)})
+    function = make_function(requirements="./dea/remote\n")
+    other = make_function("other", requirements="one\n")
+    own = make_function("own")
+    (own.folder / "random.bin").write_bytes(os.urandom(1_000_000))
+    full = tmp_path / "full"
+    full.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", full], check=True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(full))
+    try:
+        for one in (own, other, function):
+            if one is function:  # nothing is left to begin a build with
+                with contextlib.suppress(OSError), (full / "filler").open("wb", buffering=0) as filler:
+                    while filler.write(bytes(4096)):
+                        pass
+            with pytest.raises(WorkspaceError, match=f"(?i){re.escape(str(full))}.*No space left on device") as caught:
+                packaging.build(one, root=root)
+            assert "\n" not in str(caught.value)
+    finally:
+        for thread in threading.enumerate():  # which remove what builds have left
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join()
+        subprocess.run(["umount", full], check=True)
+
+
+def test_a_cache_that_is_no_folder_is_one_clear_error_that_names_it(
+    make_function: MakeFunction, root: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_wheel(index, "one")
+    function = make_function(requirements="one\n")
+    monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)
+    with pytest.raises(
+        WorkspaceError, match=r"the package cache /dev/null/.* cannot be used: Not a directory; .*XDG_CACHE_HOME"
+    ):
+        packaging.build(function, root=root)
+
+
+def test_writing_a_file_leaves_the_umask_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the whole process's: another thread would make a file that everyone can write to."""
+
+    def umask(_: int) -> int:
+        raise AssertionError("the umask was set")
+
+    monkeypatch.setattr(os, "umask", umask)
+    cache.write_whole(tmp_path / "file", b"x")
+    monkeypatch.undo()
+    (tmp_path / "other").touch()
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_schemas_of_the_commands_that_it_runs_travel_along(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from dea.workspace import checkout
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.packaging import locking, requirements
+from tests.conftest import require
 from tests.workspace.packaging.conftest import MakeFunction
 from tests.workspace.packaging.wheels import make_wheel
 
@@ -119,6 +124,59 @@ def test_a_lock_changed_by_hand_is_noticed(make_function: MakeFunction, root: Pa
     path.write_text(path.read_text("utf-8").replace("one==1.0", "one==1.1"), "utf-8")
     with pytest.raises(WorkspaceError, match="was changed since it was locked"):
         read(function, root)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: b"<<<<<<< ours\n" + text + b"=======\n" + text + b">>>>>>> theirs\n",
+        lambda text: text.replace(b"one==1.0", b"<<<<<<< ours\none==1.0\n=======\none==1.1\n>>>>>>> theirs"),
+        lambda text: text[:-20],
+        lambda text: text + b"\xff\xfe",
+        lambda _: b"\xff\xfe\0",
+        lambda _: b"",
+    ],
+)
+def test_a_damaged_lock_is_noticed_and_locking_replaces_it(
+    make_function: MakeFunction, root: Path, index: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    make_wheel(index, "one", "1.0")
+    function = make_function(requirements="one\n")
+    locking.lock(function, root=root)
+    path = function.folder / locking.FILE_NAME
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    with pytest.raises(WorkspaceError, match=r"requirements\.lock (is not what inv lock writes|was changed)"):
+        read(function, root)
+    assert locking.lock(function, root=root)
+    assert path.read_bytes() == whole
+
+
+def test_a_lock_that_cannot_be_written_is_one_clear_error_and_the_old_one_stays(
+    make_function: MakeFunction, root: Path, index: Path
+) -> None:
+    require(None if os.getuid() == 0 else "mounting a small file system (run as root)")
+    make_wheel(index, "one", "1.0")
+    function = make_function(requirements="one\n")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", function.folder], check=True)
+    try:
+        (function.folder / "requirements.txt").write_text("one\n", "utf-8")
+        locking.lock(function, root=root)
+        before = (function.folder / locking.FILE_NAME).read_bytes()
+        (function.folder / "filler").write_bytes(bytes(4096))
+        (function.folder / "requirements.txt").write_text("one>=1\n", "utf-8")
+        with (function.folder / "filler").open("ab", buffering=0) as filler, contextlib.suppress(OSError):
+            while filler.write(bytes(4096)):
+                pass
+        make_wheel(index, "one", "2.0")
+        with pytest.raises(
+            WorkspaceError, match=r"requirements\.lock cannot be written: No space left on device"
+        ) as caught:
+            locking.lock(function, upgrade=True, root=root)
+        assert "\n" not in str(caught.value)
+        assert (function.folder / locking.FILE_NAME).read_bytes() == before
+    finally:
+        subprocess.run(["umount", function.folder], check=True)
 
 
 def test_every_function_of_the_project_is_locked() -> None:
