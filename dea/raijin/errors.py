@@ -11,7 +11,7 @@
     │   ├── HostUnreachable, ConnectionRefused, ConnectTimeout, ConnectionClosed, HandshakeTimeout,
     │   │   SessionLimitReached, ConnectionLimitReached (all retryable)
     │   └── HostKeyMismatch, AuthenticationFailed
-    ├── LoginNodeBusy (retryable)     the login node: no room now; nothing ran
+    ├── LoginNodeBusy (retryable)     the login node: no room now; the call started nothing
     ├── UnknownRun                    the caller: no such run
     ├── OutcomeUnknown                nobody knows: ask again with the run's id
     │   └── CommandTimeout, StillRunning, ConnectionLost, InvalidAnswer, RunLost
@@ -182,10 +182,10 @@ class ConnectionLimitReached(CannotConnect):
 
 
 class LoginNodeBusy(RaijinError):
-    """The login node has no room for this command, and had none until the deadline. Nothing ran.
+    """The login node has no room for this command, and had none until the deadline. This call started nothing.
 
     Attributes:
-        run_id: The run's id, which is still free.
+        run_id: The run's id; ask with the same one again.
         retry_after_s: How long the login node asks to wait; None if it does not say.
     """
 

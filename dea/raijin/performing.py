@@ -70,7 +70,8 @@ class Performer:
         began = time.monotonic()
         output = Output()
         receipt = self._ask(asking, output, deadline)
-        if receipt.outcome != "refused" or receipt.replayed or receipt.status is None:
+        replays_run = receipt.replayed and receipt.stdout_stored is not None  # and is no refusal of this request
+        if receipt.outcome != "refused" or replays_run or receipt.status is None:
             return None
         return self._result(output, receipt.status, asking.command, began, receipt)
 

@@ -66,11 +66,15 @@ class Output:
         run: The run.
         from_stdout: How many bytes of stdout the client has already.
         from_stderr: The same for stderr.
+
+    Attributes:
+        has_sent: Whether anything of either has gone to the client.
     """
 
     def __init__(self, run: Run, from_stdout: int, from_stderr: int) -> None:
         self._paths = (run.path(STDOUT), run.path(STDERR))
         self._sent = [from_stdout, from_stderr]
+        self.has_sent = False
 
     def hand_out(self) -> bool:
         """Write to the client what has been stored since; return whether that was anything.
@@ -95,7 +99,7 @@ class Output:
                 if not data:
                     break  # an NFS client can know the length before the content
                 self._sent[number] += len(data)
-                moved = True
+                moved = self.has_sent = True
                 _write_all(number + 1, data)
                 fault.step("output-begun")
         finally:
