@@ -97,7 +97,11 @@ class _Handler:
         if not self._request.detach:
             return self._hand_out(run, may_start=False)
         found = standing(self._store, run)
-        self._output(run).hand_out()
+        output = self._output(run)
+        if found.outcome is not None:
+            found = follow(self._store, run, output, self._watch, self._site.beat_s)
+        else:
+            output.hand_out()
         return self._answer(run, found)
 
     def cancel(self) -> int:
@@ -274,6 +278,7 @@ class _Handler:
     def _hand_out_receipt(self, run: Run, found: Standing) -> None:
         outcome = found.outcome or {}
         stored = {name: run.stored_bytes(name) for name in ("stdout", "stderr")}
+        stored = {name: min(size, outcome.get(f"{name}_stored", size)) for name, size in stored.items()}
         state = found.reported(self._site.lost_after_s)
         written = stored if state != LOST else {"stdout": None, "stderr": None}
         facts = {
