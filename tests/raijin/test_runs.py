@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from dea.raijin import (
     CommandTimeout,
     ConnectionClosed,
     ConnectionLost,
+    IncompleteOutput,
     InvalidAnswer,
     LoginNodeBusy,
     OutcomeUnknown,
@@ -21,6 +24,7 @@ from dea.raijin import (
     Retries,
     RunLost,
     StillRunning,
+    ToFile,
     UnknownRun,
     random_run_id,
 )
@@ -394,3 +398,41 @@ def test_what_the_callers_callback_raises_ends_the_call() -> None:
 
 def test_unknown_outcomes_are_one_kind_of_error() -> None:
     assert all(issubclass(kind, OutcomeUnknown) for kind in (ConnectionLost, CommandTimeout, InvalidAnswer, RunLost))
+
+
+def test_output_that_is_not_all_kept_is_not_committed(tmp_path: Path) -> None:
+    shortened = receipt("exited", 3, stdout_bytes=5, stdout_stored=2, stderr_bytes=0, stderr_stored=0)
+    session, _ = session_on(answer(b"ab", b"", shortened, status=3))
+    with pytest.raises(IncompleteOutput, match=r"of the 5 bytes .* keeps 2") as raised:
+        run(session, stdout_to=ToFile(tmp_path / "output"))
+    assert (raised.value.run_id, raised.value.result.exit_code, raised.value.retryable) == (RUN_ID, 3, False)
+    assert list(tmp_path.iterdir()) == []
+    session, _ = session_on(answer(b"ab", b"", of_run(b"ab", b"")))
+    run(session, stdout_to=ToFile(tmp_path / "output"))
+    assert (tmp_path / "output").read_bytes() == b"ab"
+
+
+def attempt_asked_for(session: RaijinSession, line: Line, key: str | None = None) -> str:
+    """Return the id that a rerun of the run asks for."""
+
+    def give(receiver: Receiver) -> int:
+        new = line.requests[-1].split()[1]
+        receiver.take_stderr(Receipt(new, "exited", 0, received="t", version="1").encode())
+        return 0
+
+    line.answers = [answer(told=receipt("exited", 0, attempts=1)), give]
+    return str(session.rerun(RUN_ID, key=key).run_id)
+
+
+def test_a_retried_delivery_finds_the_attempt_of_the_first_try() -> None:
+    session, line = session_on()
+    session.run_ids = lambda key, /: "derived-" + sha256(str(key).encode()).hexdigest()[:20]
+    first = attempt_asked_for(session, line)
+    assert first.startswith("derived-")
+    assert attempt_asked_for(session, line) == first
+    assert attempt_asked_for(session, line, key="once more") != first
+
+
+def test_a_person_gets_one_more_attempt_each_time() -> None:
+    session, line = session_on()
+    assert attempt_asked_for(session, line) == f"{RUN_ID}-a2"
