@@ -236,7 +236,7 @@ class _Asker:
         self._output.add_stderr(said)
         return receipt
 
-    def _ask_again_of_the_run(self, said: bytes) -> None:
+    def _ask_again_of_the_run(self, said: bytes) -> Receipt | None:
         """Have it asked again, because the dispatcher could not tell how the run stands. Its words are not the run's."""
         self._may_run = True
         words = " ".join(said.decode("utf-8", "replace").split())
@@ -246,6 +246,7 @@ class _Asker:
             if words
             else "the login node stopped telling of it before its end",
         )
+        return None
 
     def _was_never_claimed(self) -> bool:
         """Ask whether an earlier try or call has started the run: what refuses now may not have stood then."""
