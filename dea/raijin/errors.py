@@ -11,10 +11,11 @@
     │   ├── HostUnreachable, ConnectionRefused, ConnectTimeout, ConnectionClosed, HandshakeTimeout,
     │   │   SessionLimitReached, ConnectionLimitReached (all retryable)
     │   └── HostKeyMismatch, AuthenticationFailed
-    ├── LoginNodeBusy (retryable)     the login node: no room now; nothing ran
+    ├── LoginNodeBusy (retryable)     the login node: no room now; the call started nothing
     ├── UnknownRun                    the caller: no such run
     ├── OutcomeUnknown                nobody knows: ask again with the run's id
     │   └── CommandTimeout, StillRunning, ConnectionLost, InvalidAnswer, RunLost
+    ├── IncompleteOutput              whoever sets limits: the run ended, and not all of its output is kept
     ├── CommandFailed                 the command itself: it ended with another status than 0
     └── SomeFailed                    each of several calls for itself
 
@@ -182,10 +183,10 @@ class ConnectionLimitReached(CannotConnect):
 
 
 class LoginNodeBusy(RaijinError):
-    """The login node has no room for this command, and had none until the deadline. Nothing ran.
+    """The login node has no room for this command, and had none until the deadline. This call started nothing.
 
     Attributes:
-        run_id: The run's id, which is still free.
+        run_id: The run's id; ask with the same one again.
         retry_after_s: How long the login node asks to wait; None if it does not say.
     """
 
@@ -269,6 +270,20 @@ class CommandFailed(RaijinError):
 
     def __init__(self, message: str, result: CommandResult) -> None:
         super().__init__(message)
+        self.result = result
+
+
+class IncompleteOutput(RaijinError):
+    """The run ended, and the login node does not keep all that it wrote to stdout: `stdout_to` got nothing.
+
+    Attributes:
+        run_id: The run's id.
+        result: The result, with what there is of the output.
+    """
+
+    def __init__(self, message: str, run_id: str, result: CommandResult) -> None:
+        super().__init__(message)
+        self.run_id = run_id
         self.result = result
 
 

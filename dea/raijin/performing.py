@@ -10,7 +10,7 @@ import time
 
 from dea.raijin.calls import check_text
 from dea.raijin.destinations import Destination
-from dea.raijin.errors import RequestRefused, StillRunning
+from dea.raijin.errors import IncompleteOutput, RequestRefused, StillRunning
 from dea.raijin.result import CommandResult, result_of
 from dea.raijin.retry import Deadline, Retries
 from dea.raijin.runs import Asking, Line, ask, ask_question
@@ -46,6 +46,7 @@ class Performer:
 
         Raises:
             StillRunning: If the run has not ended, and that is an answer.
+            IncompleteOutput: If not all of stdout came for `stdout_to`.
             RaijinError: As `dea.raijin.runs.ask`.
         """
         begin = time.monotonic()
@@ -54,6 +55,14 @@ class Performer:
             receipt = self._ask(asking, output, deadline)
             result = self._result(output, _status(receipt, asking, output), asking.command, begin, receipt)
             if stdout_to is not None and result.outcome != "refused":
+                if result.stdout_bytes != output.stdout.total_bytes:
+                    raise IncompleteOutput(
+                        f"of the {result.stdout_bytes} bytes that run {asking.run_id} wrote to stdout the login node keeps"
+                        f" {output.stdout.total_bytes}: nothing was put where stdout was to go; the run itself has ended"
+                        f" ({result.outcome}, exit status {result.exit_code})",
+                        asking.run_id,
+                        result,
+                    )
                 stdout_to.commit()
                 stdout_to = None
         finally:
@@ -70,7 +79,8 @@ class Performer:
         began = time.monotonic()
         output = Output()
         receipt = self._ask(asking, output, deadline)
-        if receipt.outcome != "refused" or receipt.replayed or receipt.status is None:
+        replays_run = receipt.replayed and receipt.stdout_stored is not None  # and is no refusal of this request
+        if receipt.outcome != "refused" or replays_run or receipt.status is None:
             return None
         return self._result(output, receipt.status, asking.command, began, receipt)
 

@@ -180,13 +180,15 @@ class _Asker:
             )
         if receipt.outcome == "busy":
             self._trouble = LoginNodeBusy(
-                f"the login node has no room for {shown(asking.command)} now: nothing ran, try again later",
+                f"the login node has no room for {shown(asking.command)} now: this request started nothing, try again later",
                 run_id=asking.run_id,
                 retry_after_s=receipt.retry_after_s,
             )
             return receipt
         if receipt.outcome == "refused":
             return self._refused(receipt, said)
+        if receipt.status is None and status == FAILED and receipt.outcome == "running":
+            return self._ask_again_of_the_run(said)
         output.add_stderr(said)
         if asking.wants == "nothing" or (asking.wants == "so_far" and receipt.outcome not in _FINAL):
             return receipt
@@ -199,10 +201,7 @@ class _Asker:
             RunLost: If nobody knows how it ended.
         """
         if receipt.outcome not in _FINAL:  # the answer ended before the run: the login node ends what runs long there
-            self._may_run = True
-            self._tries.heard()
-            self._trouble = _Unknown(ConnectionLost, "the login node stopped telling of it before its end")
-            return None
+            return self._ask_again_of_the_run(b"")
         if self._asking.wants == "end" and status != (FAILED if receipt.status is None else receipt.status):
             return self._ask_again_unless_invalid(
                 f"its status {status} is not its receipt's, {receipt.outcome} {receipt.status}"
@@ -227,14 +226,30 @@ class _Asker:
                     run_id=self._asking.run_id,
                 )
             raise self._error(_Unknown(InvalidAnswer, f"the login node refuses to tell of it: {words[:300]}"))
-        if self._may_run and not receipt.replayed and not self._was_never_claimed():
-            self._trouble = _Unknown(ConnectionLost, f"the login node refuses to tell of it: {words[:300]}")
-            return None
+        # Only a run's own receipt has sizes, and `replayed` without them says that the id is another request's for good.
+        is_fate = receipt.replayed or receipt.stdout_stored is not None
+        if not is_fate and receipt.status == FAILED:  # the dispatcher itself failed, wherever it had got to
+            return self._ask_again_of_the_run(said)
+        if not is_fate and (self._may_run or self._asking.repeats) and not self._was_never_claimed():
+            self._may_run = True
+            return self._ask_again_of_the_run(said)
         self._output.add_stderr(said)
         return receipt
 
+    def _ask_again_of_the_run(self, said: bytes) -> Receipt | None:
+        """Have it asked again, because the dispatcher could not tell how the run stands. Its words are not the run's."""
+        self._may_run = True
+        words = " ".join(said.decode("utf-8", "replace").split())
+        self._trouble = _Unknown(
+            ConnectionLost,
+            f"the login node refuses to tell of it: {words[:300]}"
+            if words
+            else "the login node stopped telling of it before its end",
+        )
+        return None
+
     def _was_never_claimed(self) -> bool:
-        """Ask whether an earlier try, whose answer was lost, has started the run: what refuses now may not have stood then."""
+        """Ask whether an earlier try or call has started the run: what refuses now may not have stood then."""
         found = Output()
         self._line.exchange(f"--result {self._asking.run_id} --detach", found, self._deadline)
         receipt = take_receipt(found.held, self._asking.run_id)[1]

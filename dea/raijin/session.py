@@ -144,8 +144,7 @@ class RaijinSession:
             key: What tells this call from others of the same event, when ids are derived (see `run_ids`).
             on_output: Is called with `"stdout"` or `"stderr"` and the next bytes as they come: each once, in each stream's
                 order, never two calls at once, from another thread.
-            stdout_to: Where all of stdout goes besides: `ToFile` or `ToS3`, say. All that the login node keeps: see
-                `CommandResult.truncated`.
+            stdout_to: Where all of stdout goes besides: `ToFile` or `ToS3`, say. Complete or not at all.
 
         Returns:
             The result, which unpacks as `stdout, stderr, exit_code`. Another exit status than 0 is no error here: see
@@ -157,6 +156,7 @@ class RaijinSession:
             CannotConnect: As `connect`, or if no channel could be opened, up to the deadline. Nothing ran.
             LoginNodeBusy: If there was no room for it, up to the deadline. Nothing ran.
             OutcomeUnknown: If it was sent and its end is not known by the deadline, or is lost; it has the run's id.
+            IncompleteOutput: With `stdout_to`, if the login node does not keep all of stdout; the run has ended.
             Exception: What `on_output` or `stdout_to` raised; the run goes on.
 
         Note:
@@ -304,6 +304,7 @@ class RaijinSession:
         self,
         run_id: str,
         *,
+        key: str | None = None,
         timeout: float | None = None,
         max_output: int | None = DEFAULT_MAX_OUTPUT_BYTES,
         on_output: OnOutput | None = None,
@@ -313,6 +314,7 @@ class RaijinSession:
 
         Args:
             run_id: The id of the run, or of one of its attempts.
+            key: What tells this new attempt from others of the same run and event, where ids are derived (see `run_ids`).
             timeout: As for `exec_command`.
             max_output: As for `exec_command`.
             on_output: As for `exec_command`.
@@ -326,15 +328,21 @@ class RaijinSession:
             RaijinError: As `exec_command`.
 
         Note:
-            This is what runs a command a second time, and the only thing that does.
+            This is what runs a command a second time, and the only thing that does. Where ids are derived from an event, as
+            in a handler, the attempt's is too, from the run's id and the key: a retry of the event finds the attempt of the
+            first try. Else it is the first run's with `-aN`, and each call is one more attempt.
         """
         check_run_id(run_id)
         deadline = self._deadline(timeout)
         # Where it stands, and none of its output.
         look = f"--result {run_id} --from-stdout {_BEYOND_BYTES} --from-stderr {_BEYOND_BYTES} --detach"
         stands = self._performer.look(_about(run_id, look), deadline)
-        new = attempt_id(run_id, stands.attempt, stands.attempts + 1)
-        asking = Asking(new, lambda *_: f"--run-id {new} --rerun {run_id}", f"--rerun {run_id}", repeats=False)
+        repeats = self._ids_repeat()
+        if repeats and self.run_ids is not None:
+            new = self.run_ids(f"--rerun {run_id} {key or ''}")
+        else:
+            new = attempt_id(run_id, stands.attempt, stands.attempts + 1)
+        asking = Asking(new, lambda *_: f"--run-id {new} --rerun {run_id}", f"--rerun {run_id}", repeats)
         return self._performer.perform(asking, deadline, max_output, on_output, stdout_to)
 
     def run_many(

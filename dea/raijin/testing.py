@@ -100,7 +100,7 @@ class _FakeLine:
                 self._start(run_id, text, 1)
             elif self._runs[run_id][0] != text:
                 other = ("", f"dea-remote: run {run_id} was claimed for another request\n", REFUSED)
-                return other, _receipt(run_id, "refused", other)
+                return other, _receipt(run_id, "refused", other, replayed=True)
         _, answer, attempt = self._runs[run_id]
         outcome = "refused" if answer[1].startswith("dea-remote: ") else "exited"
         hidden = parsed.verb == "--cancel" or (parsed.detach and parsed.verb != "--result" and outcome != "refused")

@@ -11,8 +11,8 @@ from dea.remote.audit import Audit, timestamp
 from dea.remote.contract.receipt import BUSY as OUTCOME_BUSY
 from dea.remote.contract.receipt import REFUSED as OUTCOME_REFUSED
 from dea.remote.contract.receipt import Receipt
-from dea.remote.contract.request import Refusal, Request, shown
-from dea.remote.contract.status import BUSY, FAILED, REFUSED
+from dea.remote.contract.request import RESULT, Refusal, Request, shown
+from dea.remote.contract.status import BUSY, FAILED, NOT_FOUND, REFUSED
 from dea.remote.decision import Key, Site, recordable
 
 TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
@@ -73,11 +73,12 @@ class Exchange:
             ) from error
         self._arrived = True
 
-    def refuse(self, refusal: Refusal, **about: object) -> int:
+    def refuse(self, refusal: Refusal, *, replayed: bool = False, **about: object) -> int:
         """Record a refusal, say it and its receipt, and return its status.
 
         Args:
             refusal: Why nothing runs.
+            replayed: Whether there is a run of that id, for another request.
             about: More for the record.
         """
         facts: "dict[str, object]" = {
@@ -91,13 +92,16 @@ class Exchange:
             self.record(("refused", facts))
         except Refusal as unrecorded:
             problems = dict.fromkeys((*refusal.problems, *unrecorded.problems))  # once, if that is why it is refused
-            refusal = Refusal(unrecorded.status, *problems)
+            # That there is no such run is a fact that a client decides by, recorded or not.
+            is_unknown = self.request is not None and self.request.verb == RESULT and refusal.status == NOT_FOUND
+            refusal = Refusal(NOT_FOUND if is_unknown else unrecorded.status, *problems)
         status = complain(refusal)
         self.hand_out_receipt(
             self.run_id(refusal),
             OUTCOME_BUSY if status == BUSY else OUTCOME_REFUSED,
             status,
             retry_after_s=refusal.retry_after_s,
+            replayed=replayed,
         )
         return status
 

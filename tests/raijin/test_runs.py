@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
 from dea.raijin import (
+    CommandFailed,
     CommandResult,
     CommandTimeout,
     ConnectionClosed,
     ConnectionLost,
+    IncompleteOutput,
     InvalidAnswer,
     LoginNodeBusy,
     OutcomeUnknown,
@@ -20,6 +24,7 @@ from dea.raijin import (
     Retries,
     RunLost,
     StillRunning,
+    ToFile,
     UnknownRun,
     random_run_id,
 )
@@ -160,13 +165,15 @@ def test_busy_is_tried_again_and_its_words_are_no_output() -> None:
 
 def test_busy_until_the_deadline_is_an_error_of_its_own() -> None:
     session, _ = session_on(*(answer(told=receipt("busy", 75, retry_after_s=30), status=75) for _ in range(3)))
-    with pytest.raises(LoginNodeBusy, match="nothing ran") as raised:
+    with pytest.raises(LoginNodeBusy, match="this request started nothing") as raised:
         run(session, timeout=5.0)
     assert (raised.value.retryable, raised.value.run_id, raised.value.retry_after_s) == (True, RUN_ID, 30)
 
 
 def test_a_refusal_is_a_result_with_its_words_on_stderr() -> None:
-    session, _ = session_on(answer(b"", b"dea-remote: no command probe\n", receipt("refused", 127), status=127))
+    words = answer(b"", b"dea-remote: no command probe\n", receipt("refused", 127), status=127)
+    unknown = answer(b"", b"dea-remote: there is no run\n", receipt("refused", 127), status=127)
+    session, _ = session_on(words, unknown)
     result = run(session)
     assert tuple(result) == ("", "dea-remote: no command probe\n", 127)
     assert result.outcome == "refused"
@@ -182,6 +189,63 @@ def test_a_refusal_after_a_lost_answer_is_the_fate_only_if_nothing_was_claimed()
     unknown = answer(b"", b"dea-remote: there is no run\n", receipt("refused", 127), status=127)
     session, line = session_on(answer(breaks=True), refused, unknown)
     assert tuple(run(session)) == ("", "dea-remote: the disk is full\n", 126)
+
+
+def test_a_refusal_of_an_id_that_may_have_been_used_before_is_the_fate_only_if_nothing_was_claimed() -> None:
+    """The process that sent the same request before is gone, and with it the knowledge that the run was started."""
+    refused = answer(b"", b"dea-remote: the disk is full\n", receipt("refused", 126), status=126)
+    there = answer(told=receipt("running", None))
+    session, line = session_on(refused, there, answer(b"x", b"", of_run(b"x", b"")))
+    assert tuple(run(session)) == ("x", "", 0)
+    assert line.requests[1] == f"--result {RUN_ID} --detach"
+
+
+def test_a_new_random_id_is_not_asked_for() -> None:
+    session, line = session_on()
+    line.answers.append(lambda receiver: refuse_whichever(line, receiver))
+    assert session.exec_command("probe x").exit_code == 126
+    assert len(line.requests) == 1
+
+
+def refuse_whichever(line: Line, receiver: Receiver) -> int:
+    run_id = line.requests[0].split()[1]
+    receiver.take_stderr(Receipt(run_id, "refused", 126, received="t", version="1").encode())
+    return 126
+
+
+def test_another_requests_id_is_a_refusal_for_good() -> None:
+    session, line = session_on(
+        answer(b"", b"dea-remote: claimed\n", receipt("refused", 126, replayed=True), status=126)
+    )
+    assert tuple(run(session)) == ("", "dea-remote: claimed\n", 126)
+    assert len(line.requests) == 1
+    session, line = session_on(
+        answer(b"", b"dea-remote: claimed\n", receipt("refused", 126, replayed=True), status=126)
+    )
+    with pytest.raises(CommandFailed, match="dea-remote: claimed"):
+        session.start("probe x", run_id=RUN_ID)
+
+
+def test_a_dispatcher_that_failed_has_not_said_what_became_of_the_run() -> None:
+    failed = answer(b"", b"dea-remote: the dispatcher itself failed\n", receipt("refused", 125), status=125)
+    session, line = session_on(failed, answer(b"x", b"", of_run(b"x", b"")))
+    assert tuple(run(session)) == ("x", "", 0)
+    assert len(line.requests) == 2
+    recorded = of_run(b"", b"", "refused", 125)  # by who was to start it: nothing ran, and nothing ever will
+    session, line = session_on(answer(told=recorded, status=125))
+    assert (run(session).exit_code, len(line.requests)) == (125, 1)
+
+
+def test_what_cannot_be_told_of_a_run_is_asked_for_again_and_is_no_output() -> None:
+    untold = answer(b"", b"dea-remote: it is there\n", receipt("running", None), status=125)
+    session, _ = session_on(untold, answer(b"x", b"", of_run(b"x", b"")))
+    assert tuple(run(session)) == ("x", "", 0)
+    session, line = session_on(untold, answer(told=receipt("running", None)))
+    assert session.start("probe x", run_id=RUN_ID) == RUN_ID
+    assert len(line.requests) == 2
+    session, _ = session_on(untold, give_up_s=0.0)
+    with pytest.raises(ConnectionLost, match="refuses to tell of it: dea-remote: it is there"):
+        run(session)
 
 
 def test_an_answer_that_ends_before_the_run_is_followed_up() -> None:
@@ -334,3 +398,41 @@ def test_what_the_callers_callback_raises_ends_the_call() -> None:
 
 def test_unknown_outcomes_are_one_kind_of_error() -> None:
     assert all(issubclass(kind, OutcomeUnknown) for kind in (ConnectionLost, CommandTimeout, InvalidAnswer, RunLost))
+
+
+def test_output_that_is_not_all_kept_is_not_committed(tmp_path: Path) -> None:
+    shortened = receipt("exited", 3, stdout_bytes=5, stdout_stored=2, stderr_bytes=0, stderr_stored=0)
+    session, _ = session_on(answer(b"ab", b"", shortened, status=3))
+    with pytest.raises(IncompleteOutput, match=r"of the 5 bytes .* keeps 2") as raised:
+        run(session, stdout_to=ToFile(tmp_path / "output"))
+    assert (raised.value.run_id, raised.value.result.exit_code, raised.value.retryable) == (RUN_ID, 3, False)
+    assert list(tmp_path.iterdir()) == []
+    session, _ = session_on(answer(b"ab", b"", of_run(b"ab", b"")))
+    run(session, stdout_to=ToFile(tmp_path / "output"))
+    assert (tmp_path / "output").read_bytes() == b"ab"
+
+
+def attempt_asked_for(session: RaijinSession, line: Line, key: str | None = None) -> str:
+    """Return the id that a rerun of the run asks for."""
+
+    def give(receiver: Receiver) -> int:
+        new = line.requests[-1].split()[1]
+        receiver.take_stderr(Receipt(new, "exited", 0, received="t", version="1").encode())
+        return 0
+
+    line.answers = [answer(told=receipt("exited", 0, attempts=1)), give]
+    return str(session.rerun(RUN_ID, key=key).run_id)
+
+
+def test_a_retried_delivery_finds_the_attempt_of_the_first_try() -> None:
+    session, line = session_on()
+    session.run_ids = lambda key, /: "derived-" + sha256(str(key).encode()).hexdigest()[:20]
+    first = attempt_asked_for(session, line)
+    assert first.startswith("derived-")
+    assert attempt_asked_for(session, line) == first
+    assert attempt_asked_for(session, line, key="once more") != first
+
+
+def test_a_person_gets_one_more_attempt_each_time() -> None:
+    session, line = session_on()
+    assert attempt_asked_for(session, line) == f"{RUN_ID}-a2"

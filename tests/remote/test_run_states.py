@@ -263,3 +263,42 @@ def test_a_supervisor_that_fails_tells_the_systems_log_and_does_not_wait_for_it(
         path = counted.run_folder("run-0002") / "started"
         supervisor = json.loads(path.read_text())["pid"]
         until(lambda: ended(supervisor))
+
+
+def test_a_failure_after_the_claim_is_never_called_refused(counted, until):
+    """The command runs; only the process that tells of it has failed."""
+    counted.ask("--run-id run-0000 echo_args a")
+    counted.add("waits", WAITS)
+    clock = counted.state / "runs" / "clock"
+    clock.unlink(missing_ok=True)
+    clock.symlink_to("clock")
+    started = counted.ask("--run-id run-0001 --detach waits a")
+    assert (started.status, started.receipt.outcome) == (0, "running")
+    answer = counted.ask("--run-id run-0001 waits a")
+    assert (answer.status, answer.receipt.outcome, answer.receipt.status) == (125, "running", None)
+    assert answer.stderr == b"" or b"run-0001 is there, and cannot be told of now" in answer.stderr
+    answer = counted.ask("--result run-0001 --detach")
+    assert (answer.status, answer.receipt.outcome, answer.receipt.status) == (125, "running", None)
+    assert b"run-0001 is there, and cannot be told of now" in answer.stderr
+    clock.unlink()
+    (counted.home / "go").touch()
+    assert counted.ask("--run-id run-0001 waits a").status == 3
+    assert starts(counted) == 1
+
+
+def test_a_run_that_is_over_is_not_refused_because_the_question_cannot_be_recorded(counted):
+    counted.ask(RUN)
+    audit = counted.state / "audit"
+    audit.rename(counted.state / "audit.away")
+    audit.write_text("")
+    for request in (RUN, "--result run-0001"):
+        answer = counted.ask(request)
+        assert (answer.status, answer.receipt.outcome, answer.receipt.status) == (125, "running", None)
+        assert answer.stdout == b""
+        assert b"run-0001 is there, and cannot be told of now: the audit log cannot be written" in answer.stderr
+    unknown = counted.ask("--result run-0002 --detach")
+    assert (unknown.status, unknown.receipt.outcome) == (127, "refused")
+    audit.unlink()
+    (counted.state / "audit.away").rename(audit)
+    assert counted.ask(RUN).status == 3
+    assert starts(counted) == 1

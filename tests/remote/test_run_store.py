@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dea.remote.runs.follow import Output, Watch, follow, standing
 from dea.remote.runs.store import Store, hashes
 
 
@@ -56,7 +57,22 @@ def test_a_claim_that_failed_for_good_is_an_error(store, monkeypatch):
     monkeypatch.setattr(os, "rename", fails)
     with pytest.raises(OSError, match="Input/output"):
         store.claim(run)
-    assert entries(store) == []
+    assert entries(store) == [".new-a"]  # who knows whether it gets its name yet; pruning removes it after a day
+
+
+def test_a_claim_that_worked_is_not_discarded_before_its_token_is_read(store, monkeypatch):
+    """NFS reports an error, and what this client then believes of the names is not yet what the server has done."""
+    run = prepared(store, "a")
+
+    def worked_late(old, new):
+        Path(new).mkdir()
+        for path in Path(old).iterdir():
+            os.link(path, Path(new, path.name))
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "rename", worked_late)
+    assert store.claim(run).claim["token"] == "a"
+    assert Path(run.folder).exists()
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -93,6 +109,55 @@ def test_an_outcome_counts_once(store):
     assert run.end("a", first)
     assert not run.end("b", second)
     assert run.outcome() == first
+
+
+def test_an_outcome_that_counts_is_never_written_again(store):
+    run = store.claim(prepared(store, "a"))
+    run.prepare_outcome("a", {"outcome": "cancelled"})
+    assert run.end("a", {"outcome": "cancelled"})
+    with pytest.raises(FileExistsError, match="decided already"):
+        run.prepare_outcome("a", {"outcome": "refused"})
+    assert run.outcome() == {"outcome": "cancelled"}
+
+
+def test_a_finished_run_is_not_lost_because_a_client_remembers_that_it_had_no_outcome(store, monkeypatch):
+    run = store.claim(prepared(store, "a"))
+    run.prepare_start({"token": "a", "started": "t", "lost_after_s": 60})
+    run.start({"token": "a", "started": "t", "lost_after_s": 60})
+    os.utime(run.path("pulse"), (0, 0))
+    assert standing(store, run).state == "lost"
+    run.prepare_outcome("a", {"outcome": "exited", "started": "t"})
+    run.end("a", {"outcome": "exited", "started": "t"})
+    Path(run.path("outcome")).rename(run.path("outcome.unseen"))
+    looked = []
+
+    def forget(folder):
+        looked.append(folder)
+        Path(run.path("outcome.unseen")).rename(run.path("outcome"))
+
+    monkeypatch.setattr("dea.remote.runs.follow.fresh", forget)
+    assert standing(store, run).state == "exited"
+    assert looked == [run.folder]
+
+
+def test_output_is_waited_for_that_the_outcome_counts_and_no_more_is_handed_out(store, monkeypatch):
+    run = store.claim(prepared(store, "a"))
+    outcome = {"outcome": "exited", "started": "t", "stdout_stored": 3, "stderr_stored": 0}
+    run.prepare_outcome("a", outcome)
+    run.end("a", outcome)
+    Path(run.path("stdout")).write_bytes(b"a")
+    sent = []
+    monkeypatch.setattr("dea.remote.runs.follow._write_all", lambda _, data: sent.append(data))
+    watch = Watch()
+
+    def arrives(at_most_s, *, moved):
+        assert sent == [b"a"]
+        Path(run.path("stdout")).write_bytes(b"abcd")
+        return False
+
+    monkeypatch.setattr(watch, "wait", arrives)
+    assert follow(store, run, Output(run, 0, 0), watch, 2.0).state == "exited"
+    assert b"".join(sent) == b"abc"
 
 
 def test_an_outcome_has_its_room_before_it_is_known(store):

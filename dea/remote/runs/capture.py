@@ -53,10 +53,11 @@ class Stream:
         problem: Why not all could be stored, if it was not for lack of room.
     """
 
-    __slots__ = ("_file", "_room", "inlet", "problem", "source", "stored_bytes", "written_bytes")
+    __slots__ = ("_file", "_path", "_room", "inlet", "problem", "source", "stored_bytes", "written_bytes")
 
     def __init__(self, path: str, room: Room) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._path = path
+        self._file: "int | None" = self._open()
         self._room = room
         self.source, self.inlet = os.pipe()
         self.written_bytes = 0
@@ -75,7 +76,9 @@ class Stream:
         self.written_bytes += len(data)
         rest = memoryview(data)[: self._room.left_bytes] if whole and self.problem is None else memoryview(b"")
         try:
-            while rest:
+            if rest and self._file is None:
+                self._file = self._open()
+            while rest and self._file is not None:
                 count = os.write(self._file, rest)
                 rest = rest[count:]
                 self.stored_bytes += count
@@ -83,6 +86,26 @@ class Stream:
         except OSError as error:
             # The disk is full, say. The command's fate is still recorded, in the room taken for it beforehand.
             self.problem = error.strerror or str(error)
+
+    def close(self) -> None:
+        """Close the file, which tells other login nodes how long it is; what is still in the pipe is not stored any more.
+
+        A file system can say as late as this that there was no room: then as much is stored as is there.
+        """
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        try:
+            os.close(file)
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+            try:
+                self.stored_bytes = min(self.stored_bytes, os.stat(self._path).st_size)
+            except OSError:
+                self.stored_bytes = 0
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def take_rest(self) -> None:
         """Take what is in the pipe now, when the command has ended; a child that writes on does not keep this from ending."""

@@ -10,7 +10,7 @@ import time
 
 from dea.remote import fault
 from dea.remote.contract.receipt import LOST, RUNNING
-from dea.remote.runs.store import STDERR, STDOUT, Run, Store
+from dea.remote.runs.store import STDERR, STDOUT, Run, Store, fresh
 
 TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MAX_POLL_S = 1.0
 """How long a follower without a pipe sleeps at most before it looks again."""
+
+LATE_S = 10.0
+"""How long output is waited for that the outcome counts, and that is not here: on NFS it comes, after a loss of power it may not."""
 
 CLAIMED = "claimed"
 """How a run stands that nobody has started yet."""
@@ -66,22 +69,37 @@ class Output:
         run: The run.
         from_stdout: How many bytes of stdout the client has already.
         from_stderr: The same for stderr.
+
+    Attributes:
+        has_sent: Whether anything of either has gone to the client.
     """
 
     def __init__(self, run: Run, from_stdout: int, from_stderr: int) -> None:
         self._paths = (run.path(STDOUT), run.path(STDERR))
         self._sent = [from_stdout, from_stderr]
+        self.has_sent = False
 
-    def hand_out(self) -> bool:
+    def hand_out(self, outcome: "dict[str, Any] | None" = None) -> bool:
         """Write to the client what has been stored since; return whether that was anything.
+
+        Args:
+            outcome: The run's, if it is known: what is beyond what it counts is not handed out.
 
         Raises:
             ClientGone: If nobody reads it.
         """
-        moved = [self._hand_out(number) for number in (0, 1)]
+        moved = [self._hand_out(number, stored_bytes(outcome, name)) for number, name in enumerate((STDOUT, STDERR))]
         return any(moved)
 
-    def _hand_out(self, number: int) -> bool:
+    def lacks(self, outcome: "dict[str, Any]") -> bool:
+        """Tell whether a file is there and shorter than the outcome says: its bytes have yet to come to this login node."""
+        for number, name in enumerate((STDOUT, STDERR)):
+            stored = stored_bytes(outcome, name)
+            if stored is not None and self._sent[number] < stored and os.path.exists(self._paths[number]):
+                return True
+        return False
+
+    def _hand_out(self, number: int, at_most: "int | None") -> bool:
         try:
             # Opened each time: that asks an NFS server how long the file is by now.
             descriptor = os.open(self._paths[number], os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -90,17 +108,24 @@ class Output:
         moved = False
         try:
             size_bytes = os.fstat(descriptor).st_size  # by now: the other stream has its turn, even if this one grows
+            if at_most is not None:
+                size_bytes = min(size_bytes, at_most)
             while self._sent[number] < size_bytes:
-                data = os.pread(descriptor, _CHUNK_BYTES, self._sent[number])
+                data = os.pread(descriptor, min(_CHUNK_BYTES, size_bytes - self._sent[number]), self._sent[number])
                 if not data:
                     break  # an NFS client can know the length before the content
                 self._sent[number] += len(data)
-                moved = True
+                moved = self.has_sent = True
                 _write_all(number + 1, data)
                 fault.step("output-begun")
         finally:
             os.close(descriptor)
         return moved
+
+
+def stored_bytes(outcome: "dict[str, Any] | None", name: str) -> "int | None":
+    """Return how much of stdout or stderr was stored when the run ended; None if that is not known."""
+    return (outcome or {}).get(f"{name}_stored")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -128,6 +153,7 @@ def standing(store: Store, run: Run) -> Standing:
         return Standing(CLAIMED, None, None, silent_s)
     if silent_s <= started["lost_after_s"]:
         return Standing(RUNNING, None, started["started"], silent_s)
+    fresh(run.folder)  # that there is none may be what an NFS client remembers
     outcome = run.outcome()
     if outcome is not None:  # it came just now
         return Standing(str(outcome["outcome"]), outcome, outcome["started"], 0.0)
@@ -202,10 +228,16 @@ def follow(
     own = watch.woken is not None
     looked = time.monotonic() if own else float("-inf")
     said = False
+    late_at = 0.0
     while True:
         outcome = run.outcome()  # before the output: what is stored by then is all of it
-        moved = output.hand_out() if output is not None else False
+        moved = output.hand_out(outcome) if output is not None else False
         if outcome is not None:
+            if output is not None and output.lacks(outcome):
+                late_at = late_at or time.monotonic() + LATE_S
+                if time.monotonic() < late_at:
+                    watch.wait(beat_s, moved=moved)
+                    continue
             return Standing(str(outcome["outcome"]), outcome, outcome["started"], 0.0)
         if until_started and (said or not own):
             started = run.started()
@@ -215,6 +247,8 @@ def follow(
             looked = time.monotonic()
             found = standing(store, run)
             if found.state not in (RUNNING, CLAIMED) or (found.state == CLAIMED and found.silent_s > 2 * beat_s):
+                if found.outcome is not None:
+                    continue  # with all of its output
                 if output is not None:
                     output.hand_out()
                 return found

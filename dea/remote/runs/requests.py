@@ -11,7 +11,7 @@ from dea.remote.audit import timestamp
 from dea.remote.contract.receipt import CANCELLED, LOST, RUNNING
 from dea.remote.contract.receipt import REFUSED as OUTCOME_REFUSED
 from dea.remote.contract.request import CANCEL, RERUN, RESULT, Refusal, Request, shown
-from dea.remote.contract.status import FAILED, NOT_FOUND, REFUSED
+from dea.remote.contract.status import BUSY, FAILED, NOT_FOUND, REFUSED
 from dea.remote.decision import Plan, decide, recorded_arguments
 from dea.remote.exchange import Exchange, complain, failure, say
 from dea.remote.launch import GRACE_S
@@ -44,9 +44,9 @@ def handle(exchange: Exchange, request: Request) -> int:
     except ClientGone:
         return FAILED  # nobody hears it
     except Refusal as refusal:
-        return exchange.refuse(refusal)
+        return handler.fail(refusal)
     except Exception as error:  # noqa: BLE001 - the last resort: a clear line and 125, never a traceback to a client
-        return exchange.refuse(failure(error))
+        return handler.fail(failure(error))
 
 
 class _Handler:
@@ -58,6 +58,8 @@ class _Handler:
         self._store = Store(exchange.site.state, folder_of(exchange.key.label))
         self._first: "Run | None" = None  # of which this is a further attempt
         self._replayed = True
+        self._run: "Run | None" = None  # once it is known to be there
+        self._output_to_client: "Output | None" = None
         self._watch = Watch()
 
     def run(self) -> int:
@@ -66,9 +68,27 @@ class _Handler:
         if run is None:
             run = self._begin()
         if self._replayed:
-            self._check_same(run)
+            try:
+                self._check_same(run)
+            except Refusal as refusal:
+                # The answer to this request for good, `replayed` says: the run is there, and it is another's.
+                return self._exchange.refuse(refusal, replayed=True)
+            self._run = run
             self._record_replay(run)
         return self._hand_out(run, may_start=True)
+
+    def fail(self, refusal: Refusal) -> int:
+        """Say that the request cannot be answered, and return the status: `refused` only if there is no run of its id.
+
+        What has been started runs on, whatever befalls the process that tells of it.
+        """
+        if self._run is None or refusal.status == BUSY:
+            return self._exchange.refuse(refusal)
+        # After the first byte of a run's stderr, whatever comes before the receipt passes for the run's.
+        if self._output_to_client is None or not self._output_to_client.has_sent:
+            say(*(f"{self._run_id} is there, and cannot be told of now: {problem}" for problem in refusal.problems))
+        self._exchange.hand_out_receipt(self._run_id, RUNNING, None, replayed=self._replayed)
+        return FAILED
 
     def result(self) -> int:
         """Replay or follow a run."""
@@ -77,7 +97,11 @@ class _Handler:
         if not self._request.detach:
             return self._hand_out(run, may_start=False)
         found = standing(self._store, run)
-        self._output(run).hand_out()
+        output = self._output(run)
+        if found.outcome is not None:
+            found = follow(self._store, run, output, self._watch, self._site.beat_s)
+        else:
+            output.hand_out()
         return self._answer(run, found)
 
     def cancel(self) -> int:
@@ -127,6 +151,7 @@ class _Handler:
         # Another key with the same label may run more: what came of that is no business of a key with `--only`.
         if run is None or only not in (None, run.claim["command"]):
             raise _unknown(self._run_id)
+        self._run = run
         return run
 
     def _begin(self) -> Run:
@@ -147,6 +172,8 @@ class _Handler:
             except OSError as error:
                 raise _unclaimable(error) from error
             self._replayed = run.claim["token"] != prepared.claim["token"]
+            if not self._replayed:
+                self._run = run
         finally:
             if place is not None and (run is None or self._replayed):
                 place.give_back()
@@ -231,7 +258,8 @@ class _Handler:
         return self._answer(run, found)
 
     def _output(self, run: Run) -> Output:
-        return Output(run, self._request.from_stdout, self._request.from_stderr)
+        self._output_to_client = Output(run, self._request.from_stdout, self._request.from_stderr)
+        return self._output_to_client
 
     def _answer(self, run: Run, found: Standing) -> int:
         """Say how the run stands; return the exit status that goes with it."""
@@ -250,6 +278,7 @@ class _Handler:
     def _hand_out_receipt(self, run: Run, found: Standing) -> None:
         outcome = found.outcome or {}
         stored = {name: run.stored_bytes(name) for name in ("stdout", "stderr")}
+        stored = {name: min(size, outcome.get(f"{name}_stored", size)) for name, size in stored.items()}
         state = found.reported(self._site.lost_after_s)
         written = stored if state != LOST else {"stdout": None, "stderr": None}
         facts = {

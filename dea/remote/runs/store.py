@@ -16,6 +16,7 @@ for anew by opening it. So what others wait for is a file from the beginning, an
 """
 
 import os
+from errno import EEXIST
 
 from dea.remote.audit import make_private_folder
 from dea.remote.digest import sha256
@@ -171,6 +172,8 @@ class Run:
     def _overwrite(self, name: str, content: bytes) -> None:
         descriptor = os.open(self.path(name), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
+            if os.fstat(descriptor).st_nlink != 1:  # it is the start or the outcome by now, and that counts once
+                raise FileExistsError(EEXIST, "it is decided already", self.path(name))
             os.pwrite(descriptor, content, 0)
         finally:
             os.close(descriptor)
@@ -276,10 +279,11 @@ class Store:
         try:
             os.rename(prepared.folder, folder)
         except OSError:
-            discard(prepared.folder)
             found = self.find_surely(prepared.run_id)
             if found is None:
-                raise
+                raise  # and what was prepared stays: it may get its name yet, and is removed after a day if not
+            if found.claim["token"] != prepared.claim["token"]:
+                discard(prepared.folder)
             return found
         return Run(folder, prepared.claim)
 

@@ -80,6 +80,7 @@ class _Supervisor:
         room = Room(self._plan.max_output_bytes)
         streams = Stream(self._run.path(STDOUT), room), Stream(self._run.path(STDERR), room)
         name = str(self._run.claim["command"])
+        ended = None
         try:
             self._run.force_to_disk(CLAIM, STARTED)
             fault.step("start-durable")
@@ -91,22 +92,24 @@ class _Supervisor:
             self._exchange.record(("started", about))
             fault.step("start-recorded")
             self._look()
-            if self._run.is_asked_to_end():
-                self._end(CANCELLED, STATUS_CANCELLED, streams)
-                return
-            try:
-                ended = run_captured(self._plan, streams, self._exchange.site.beat_s, self._beat, self._look)
-            except NotStarted as error:
-                raise not_startable(name, str(error)) from error
-            except Exception as error:
-                # It has started, and nobody knows how it ends: without an outcome it will be found lost, never refused.
-                self._record_end(LOST, None, problems=failure(error).problems)
-                raise RuntimeError(f"{name} is lost: {error}") from error
+            if not self._run.is_asked_to_end():
+                try:
+                    ended = run_captured(self._plan, streams, self._exchange.site.beat_s, self._beat, self._look)
+                except NotStarted as error:
+                    raise not_startable(name, str(error)) from error
+                except Exception as error:
+                    # It has started, and nobody knows how it ends: without an outcome it will be found lost, never refused.
+                    self._record_end(LOST, None, problems=failure(error).problems)
+                    raise RuntimeError(f"{name} is lost: {error}") from error
         except (Refusal, OSError) as error:
             refusal = error if isinstance(error, Refusal) else failure(error)
             for problem in refusal.problems:
                 streams[1].store(spoken(problem))
             self._end(REFUSED, refusal.status, streams, problems=refusal.problems)
+            return
+        # No end is recorded within the `try`: an error after it must not record another over it.
+        if ended is None:
+            self._end(CANCELLED, STATUS_CANCELLED, streams)
             return
         outcome, status = SIGNALED if ended.signaled else EXITED, ended.status
         if ended.timed_out:
@@ -165,11 +168,16 @@ class _Supervisor:
     ) -> None:
         """Record how the run ended, for the audit log and for whoever asks."""
         out, err = streams
+        # Before the outcome is seen, so that whoever sees it, on another login node too, sees all of the output; and what
+        # a file system says only then (that the disk is full) is said with the outcome.
+        for stream in streams:
+            stream.close()
         problems = (*problems, *(f"not all output is stored: {s.problem}" for s in streams if s.problem is not None))
         # How it ended is the truth, and the lack of a line is said beside it.
         unrecorded = self._record_end(outcome, status, children=children, problems=problems)
         for problem in unrecorded:
             err.store(spoken(problem))
+        err.close()
         problems = (*problems, *unrecorded)
         fault.step("end-recorded")
         document: "dict[str, object]" = {
@@ -197,13 +205,27 @@ class _Supervisor:
         os.close(self._waker)
         if self._place is not None:
             self._place.give_back()
-        # Not waited for by the client: should the power fail within these milliseconds, the run is lost, not run twice.
-        self._run.force_to_disk(OUTCOME, STDOUT, STDERR)
-        fault.step("outcome-durable")
+        # The run is over, whatever becomes of the rest, and children that it left behind are still to be read from.
+        try:
+            # Not waited for by the client: should the power fail within these milliseconds, the run is lost, not run twice.
+            self._run.force_to_disk(STDOUT, STDERR, OUTCOME)
+            fault.step("outcome-durable")
+        except OSError as error:
+            self._tell(error)
+        try:
+            self._prune(out.stored_bytes + err.stored_bytes)
+        except OSError as error:
+            self._tell(error)
+
+    def _prune(self, stored_bytes: int) -> None:
         from dea.remote.runs.prune import OUTPUT_BYTES, OUTPUT_DAYS, prune_now_and_then
 
         days, max_bytes = self._plan.stored_days or OUTPUT_DAYS, self._plan.stored_bytes or float(OUTPUT_BYTES)
-        prune_now_and_then(self._exchange.site.state, days, max_bytes, out.stored_bytes + err.stored_bytes)
+        prune_now_and_then(self._exchange.site.state, days, max_bytes, stored_bytes)
+
+    def _tell(self, error: OSError) -> None:
+        """Tell the operator what went wrong after the end."""
+        tell_syslog(f"run {self._run.run_id}: {failure(error)}".encode("utf-8", "backslashreplace"), severity=ERROR)
 
     def _record_end(
         self, outcome: str, status: "int | None", *, children: "int | None" = None, problems: "tuple[str, ...]" = ()
