@@ -42,7 +42,5 @@ def test_the_answer_of_another_forced_command_is_no_report(stdout):
 
 
 def test_the_handler_takes_whatever_event(monkeypatch):
-    monkeypatch.setattr(
-        "dea.lambdas.commands.RaijinSession", lambda **_: FakeSession({"git_pull": (json.dumps(REPORT), "", 0)})
-    )
+    monkeypatch.setattr(GitPullCommand, "raijin", FakeSession({"git_pull": (json.dumps(REPORT), "", 0)}))
     assert handler({"ref": "refs/heads/production"}, None)["new"] == "b" * 40
