@@ -144,7 +144,8 @@ def _starts(command: list[str], *, durable: bool = False, by_ssh: bool = False) 
     def call() -> None:
         request = f"--run-id {uuid.uuid4().hex} {REQUEST}" if durable else REQUEST
         environment = {"PATH": "/usr/bin:/bin", "SSH_ORIGINAL_COMMAND": request}
-        words = [*command, request] if by_ssh else command
+        # ssh goes on looking for options behind the host: a request may begin like one.
+        words = [*command, "--", request] if by_ssh else command
         subprocess.run(words, env=environment, stdin=quiet, stdout=quiet, stderr=quiet, check=True)
 
     return call
