@@ -26,6 +26,7 @@ import yaml
 from dea.remote.contract import is_name
 from dea.workspace.checkout import Function
 from dea.workspace.errors import WorkspaceError
+from dea.workspace.strict_yaml import StrictLoader
 
 FILE_NAME = "function.yaml"
 
@@ -85,18 +86,6 @@ class Settings:
     permissions: tuple[Permission, ...] = ()
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which a repeated key, of which plain YAML takes the last, is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice!r:.60} is there twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
-
-
 def read(function: Function) -> Settings:
     """Read a function's `function.yaml`; without one, every setting is its default.
 
@@ -106,7 +95,7 @@ def read(function: Function) -> Settings:
     path = function.folder / FILE_NAME
     default = Settings(handler=f"{function.name}.handler")
     try:
-        content = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+        content = yaml.load(path.read_text("utf-8"), StrictLoader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         return default
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -19,6 +19,7 @@ from dea.remote.contract.schema import ANY, TYPES, normal_path, problem_with
 from dea.remote.contract.words import controls_in
 from dea.workspace.approval.patterns import PatternError, compile_pattern
 from dea.workspace.errors import WorkspaceError
+from dea.workspace.strict_yaml import StrictLoader
 
 COMMAND_KEYS = ("summary", "arguments", "timeout", "max_parallel", "max_output_bytes", "environment", "stdin")
 SITE_KEYS = (
@@ -146,20 +147,9 @@ def digest_of(arguments: Any) -> str:
     return hashlib.sha256(json.dumps(arguments, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without what it does behind a reader's back: a repeated key, of which plain YAML takes the last, is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def _load(path: Path) -> dict[str, Any]:
     try:
-        described = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+        described = yaml.load(path.read_text("utf-8"), StrictLoader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise Problems(path, ["it is missing: it says what the command is for and which arguments it takes"]) from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, TypeError) as error:
