@@ -201,8 +201,9 @@ def variables_in_code() -> set[str]:
     return {str(name) for name in named} | variables_read("dea")
 
 
-# Names in code that no process of ours reads or sets: one that Lambda reserves, and a limit in bytes.
-NO_VARIABLES = {"AWS_ACCESS_KEY", "LAMBDA_MAX_BYTES"}
+# Names in code that no process of ours reads or sets: one that Lambda reserves, a limit in bytes, and one that `inv doctor`
+# sends to see that it does not arrive.
+NO_VARIABLES = {"AWS_ACCESS_KEY", "DEA_DOCTOR", "LAMBDA_MAX_BYTES"}
 
 
 def documented_variables() -> set[str]:

@@ -18,13 +18,14 @@ from pathlib import Path
 import pytest
 
 from dea.raijin.credentials import USER_PATH_VARIABLE
+from dea.remote import doctor as remote_doctor
 from dea.remote import fault, gate
 from dea.remote.authorized_keys import forced_command
 from dea.remote.contract import receipt, request, schema, status
 from dea.remote.launch import environment_for
 from dea.remote.releases import pull
 from dea.remote.releases import settings as release_settings
-from dea.workspace import approval, environment, interpreters, policy, settings
+from dea.workspace import approval, doctor, environment, interpreters, policy, settings
 from dea.workspace.approval import record
 from dea.workspace.approval import schema as described
 from dea.workspace.packaging import rules
@@ -133,6 +134,9 @@ REFERENCE: dict[tuple[str, str, int], Callable[[], Expected]] = {
     ("ssm-parameters", "SSM parameters", 1): prefixes,
     ("errors", "Exit statuses", 0): exit_statuses,
     ("file-formats", "Files", 0): lambda: 15,
+    ("doctor", "On the login node", 0): lambda: options("dea/remote/doctor/answer.py", "report") | {"--json"},
+    ("doctor", "On the login node", 1): lambda: {check.__name__ for check in remote_doctor.CHECKS},
+    ("doctor", "On a developer's machine", 0): lambda: {*doctor.CHECKS},
 }
 """What the tables of docs/reference hold, by page, heading and number below it. Errors, environment variables and the audit
 log's lines have tests of their own."""
