@@ -63,7 +63,7 @@ class Job:
     """What is known of a batch job.
 
     Attributes:
-        id: As the scheduler writes it.
+        id: The one that it was asked for by.
         state: One of `STATES`.
         name: The job's name.
         exit_status: The script's own, 0 to 255; None if it has none: it has not ended, never ran, or was ended by a
