@@ -13,6 +13,7 @@ import time
 
 from dea.remote.approval import APPROVED, SCRIPTS
 from dea.remote.audit import timestamp
+from dea.remote.decision import state_of
 from dea.remote.gate import STATE_FOLDER
 from dea.remote.releases import clean, self_test, switch, tree
 from dea.remote.releases.errors import ReleaseError
@@ -197,9 +198,8 @@ class Update:
 
 def state_folder(settings: Settings) -> str:
     """Return the state folder: the configured one, else that of the dispatcher that started this, else the default."""
-    prefix = os.environ.get("DEA_PREFIX")
     default = os.path.join(pwd.getpwuid(os.getuid()).pw_dir, STATE_FOLDER)
-    return settings.state or (os.path.dirname(os.path.dirname(prefix)) if prefix else default)
+    return settings.state or state_of(os.environ.get("DEA_PREFIX")) or default
 
 
 def _check_signatures(release: str, approvers: str) -> None:
