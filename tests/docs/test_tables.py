@@ -21,10 +21,11 @@ from dea.raijin.credentials import USER_PATH_VARIABLE
 from dea.remote import doctor as remote_doctor
 from dea.remote import fault, gate
 from dea.remote.authorized_keys import forced_command
-from dea.remote.contract import receipt, request, schema, status
+from dea.remote.contract import job, receipt, request, schema, status
 from dea.remote.launch import environment_for
 from dea.remote.releases import pull
 from dea.remote.releases import settings as release_settings
+from dea.remote.schedulers import choose, commands, errors, modules
 from dea.workspace import approval, doctor, environment, interpreters, policy, settings
 from dea.workspace.approval import record
 from dea.workspace.approval import schema as described
@@ -134,6 +135,23 @@ REFERENCE: dict[tuple[str, str, int], Callable[[], Expected]] = {
     ("ssm-parameters", "SSM parameters", 1): prefixes,
     ("errors", "Exit statuses", 0): exit_statuses,
     ("file-formats", "Files", 0): lambda: 15,
+    ("batch-jobs", "JOB", 0): lambda: {*job.Job("1", job.LOST).encode()},
+    ("batch-jobs", "States", 0): lambda: {*job.STATES},
+    ("batch-jobs", "Exit status", 0): lambda: {
+        "0",
+        "1",
+        "2",
+        str(errors.Unreachable.status),
+        str(errors.Uncertain.status),
+    },
+    ("batch-jobs", "What the site says", 0): lambda: {
+        choose.VARIABLE,
+        commands.INTERVAL,
+        modules.INIT,
+        "PBS_CONF_FILE",
+        "SLURM_CONF",
+    },
+    ("batch-jobs", "What the login node keeps", 0): lambda: 5,
     ("doctor", "On the login node", 0): lambda: options("dea/remote/doctor/answer.py", "report") | {"--json"},
     ("doctor", "On the login node", 1): lambda: {check.__name__ for check in remote_doctor.CHECKS},
     ("doctor", "On a developer's machine", 0): lambda: {*doctor.CHECKS},
@@ -210,7 +228,7 @@ def variables(heading: str) -> set[str]:
 def test_the_variables_that_commands_get() -> None:
     account = pwd.getpwuid(os.getuid())
     given = environment_for("quota", account, "/home/dea", {})
-    assert variables("Given to commands") == {*given} | {"DEA_PREFIX", "DEA_RUN_ID"}
+    assert variables("Given to commands") == {*given} | {"DEA_ATTEMPT_OF", "DEA_PREFIX", "DEA_RUN_ID"}
     declared = [row[0] for row in found("reference/environment-variables", "Given to commands", 0).rows][-2:]
     assert declared == [
         "what `environment` in `site.yaml` and `command.yaml` says",
