@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -176,12 +175,11 @@ def test_what_is_shown_of_a_parameter_is_its_name(read) -> None:
 
 
 @pytest.fixture(scope="module")
-def ssm() -> Iterator[SSMClient]:
+def ssm(aws_endpoint: str) -> SSMClient:
     """A client of moto's server, which holds twelve SecureStrings."""
-    endpoint_url = aws.start()
-    aws.store(endpoint_url, "ap-southeast-2", {f"dea.p{number}": f"{SECRET}-{number}" for number in range(12)})
+    aws.store(aws_endpoint, "ap-southeast-2", {f"dea.p{number}": f"{SECRET}-{number}" for number in range(12)})
     session = boto3.Session("key", "secret", region_name="ap-southeast-2")
-    yield session.client("ssm", endpoint_url=endpoint_url, config=Config(proxies={}))
+    return session.client("ssm", endpoint_url=aws_endpoint, config=Config(proxies={}))
 
 
 def test_parameters_are_read_decrypted_ten_at_a_time(ssm: SSMClient) -> None:
