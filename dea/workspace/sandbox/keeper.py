@@ -19,6 +19,7 @@ from typing import Any
 
 import asyncssh
 
+from dea.remote.authorize import authorize
 from dea.remote.authorized_keys import authorized_keys_line, forced_command
 from dea.workspace import interpreters
 from dea.workspace.errors import WorkspaceError
@@ -68,10 +69,8 @@ async def _serve(folder: Path, settings: dict[str, Any]) -> None:
         # One home folder, and still a name for each: what a login node knows of its own processes, another does not.
         options = {"--home": str(home), **({"--node": own.name} if number > 1 else {})}
         command = forced_command(str(interpreters.login_node()), str(folder / "checkout"), KEY_LABEL, options)
-        authorized_keys = _write_private(
-            (home / ".ssh" if number == 1 else own) / "authorized_keys",
-            authorized_keys_line(key.export_public_key().decode(), command) + "\n",
-        )
+        authorized_keys = (home / ".ssh" if number == 1 else own) / "authorized_keys"
+        authorize(str(authorized_keys), authorized_keys_line(key.export_public_key().decode(), command))
         host_key_file = _write_private(own / "host_key", host_key.export_private_key().decode())
         if settings["login_node"] == "openssh":
             # Before any thread: sshd is started with a step of ours between fork and exec.
