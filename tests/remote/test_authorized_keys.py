@@ -298,7 +298,7 @@ def test_a_checkout_that_others_can_write_is_not_served(file):
 
 def test_a_key_never_lets_keys_in(gate):
     """Whoever holds a key could let another one in, with a shell."""
-    for word in ("--authorize", "--authorize run --public-key -"):
+    for word in ("--authorize", "--authorize run --public-key -", "--bootstrap --repository /x"):
         done = gate(word)
         assert (done.stdout, done.returncode) == ("", 126)
         assert "not to a key" in done.stderr

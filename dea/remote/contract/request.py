@@ -8,7 +8,7 @@
              | "--list" | "--version" | "--history" [ "--since" TIME ]      ask
              | "--describe" NAME
              | "--explain" NAME *argument
-             | ( "--audit-verify" | "--prune" | "--doctor" | "--authorize" ) *argument   by hand only
+             | ( "--audit-verify" | "--prune" | "--doctor" | "--authorize" | "--bootstrap" ) *argument   by hand only
     from     = ( "--from-stdout" | "--from-stderr" ) BYTES
 
 `--json` can stand beside each question. A name is `[a-z][a-z0-9_]{0,63}`, so it is never taken for an option, and every
@@ -25,7 +25,7 @@ MAX_NAME_LENGTH = 64
 
 MIN_RUN_ID_LENGTH, MAX_RUN_ID_LENGTH = 8, 128
 
-BY_HAND_ONLY = ("--audit-verify", "--prune", "--doctor", "--authorize")
+BY_HAND_ONLY = ("--audit-verify", "--prune", "--doctor", "--authorize", "--bootstrap")
 """What is answered to whoever is logged in, never to a key. Every word after it is its own, but `--json`."""
 
 QUESTIONS = ("--list", "--describe", "--explain", "--version", "--history", *BY_HAND_ONLY)
