@@ -6,6 +6,7 @@ where its rows are prose that the code has no list of, how many there are. A tab
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pwd
@@ -18,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from dea.raijin.credentials import USER_PATH_VARIABLE
+from dea.remote import authorize, bootstrap, fault, gate
 from dea.remote import doctor as remote_doctor
-from dea.remote import fault, gate
 from dea.remote.authorized_keys import forced_command
 from dea.remote.contract import job, receipt, request, schema, status
 from dea.remote.launch import environment_for
@@ -108,6 +109,11 @@ def options_of_command(name: str) -> set[str]:
     return {f"--{rule['name']}" for rule in approved["arguments"]}
 
 
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Return the options of a word that is by hand only."""
+    return {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
+
+
 REFERENCE: dict[tuple[str, str, int], Callable[[], Expected]] = {
     ("command-yaml", "Keys", 0): lambda: {*described.COMMAND_KEYS},
     ("command-yaml", "Arguments", 0): lambda: {*described.RULE_KEYS},
@@ -134,6 +140,14 @@ REFERENCE: dict[tuple[str, str, int], Callable[[], Expected]] = {
     ("ssm-parameters", "SSM parameters", 0): lambda: {f"PREFIX.{part}" for part in policy._PARTS},
     ("ssm-parameters", "SSM parameters", 1): prefixes,
     ("errors", "Exit statuses", 0): exit_statuses,
+    ("by-hand", "--authorize", 0): lambda: options_of(authorize._parser()),
+    ("by-hand", "--bootstrap", 0): lambda: options_of(bootstrap._parser()),
+    ("by-hand", "Exit status", 0): lambda: {
+        "0",
+        str(bootstrap.UNFINISHED),
+        str(status.USAGE),
+        str(status.REFUSED),
+    },
     ("file-formats", "Files", 0): lambda: 15,
     ("batch-jobs", "JOB", 0): lambda: {*job.Job("1", job.LOST).encode()},
     ("batch-jobs", "States", 0): lambda: {*job.STATES},
