@@ -13,7 +13,7 @@ ED25519 = "ssh-ed25519"
 
 _MAIN = "/dea/remote/__main__.py"
 _ED25519_HEAD = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"  # RFC 8709: the type's name, and 32 bytes of key
-_KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
+_KEY_TYPES = ("ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-")
 _BLANKS = " \t"
 
 
@@ -140,18 +140,34 @@ def entry_of(line: str) -> "Entry | None":
 
     >>> entry_of('restrict,command="/p -I -S /c/dea/remote/__main__.py --key a" ssh-ed25519 AAAA x').label
     'a'
-    >>> entry_of('from="*.example.org,!a b",command="say \\"hi\\", x" ssh-rsa AAAA x').options["command"]
-    'say "hi", x'
+    """
+    parsed = parse(line)
+    if parsed is None:
+        return None
+    options: "dict[str, str]" = {}
+    for name, value in parsed[0]:
+        options.setdefault(name, value)  # sshd refuses a line with one given twice, whatever the second says
+    return Entry(parsed[1], options)
+
+
+def parse(line: str) -> "tuple[tuple[tuple[str, str], ...], PublicKey] | None":
+    r"""Return the options of a line in order, each name in lower case with its value, and its key; None if it holds none.
+
+    >>> options, key = parse('from="*.example.org,!a b",command="say \\"hi\\", x" ssh-rsa AAAA x')
+    >>> options, str(key)
+    ((('from', '*.example.org,!a b'), ('command', 'say "hi", x')), 'ssh-rsa AAAA x')
+    >>> parse("# ssh-ed25519 AAAA"), parse("restrict")
+    (None, None)
     """
     text = line.strip(_BLANKS + "\r\n")
     if not text or text.startswith("#"):
         return None
-    options: "dict[str, str]" = {}
+    options: "tuple[tuple[str, str], ...]" = ()
     if not text.startswith(_KEY_TYPES):
         end = _end_of_options(text)
         options, text = _options_of(text[:end]), text[end:]
     kind, data, comment = _fields(text)
-    return Entry(PublicKey(kind, data, comment), options) if data and kind.startswith(_KEY_TYPES) else None
+    return (options, PublicKey(kind, data, comment)) if data and kind.startswith(_KEY_TYPES) else None
 
 
 def _fields(text: str) -> "tuple[str, str, str]":
@@ -171,19 +187,25 @@ def _end_of_options(text: str) -> int:
     return len(text)
 
 
-def _options_of(text: str) -> "dict[str, str]":
-    """Return the options by name; of one that is given twice the first: sshd refuses such a line, whatever the second says."""
-    found: "dict[str, str]" = {}
+def _options_of(text: str) -> "tuple[tuple[str, str], ...]":
+    found = []
     quoted = False
     begin = 0
     for position in range(len(text) + 1):
         if position == len(text) or (text[position] == "," and not quoted):
-            name, _, value = text[begin:position].partition("=")
-            found.setdefault(name.lower(), value[1:-1].replace('\\"', '"'))
+            found.append(_option(text[begin:position]))
             begin = position + 1
         elif _is_quote(text, position):
             quoted = not quoted
-    return found
+    return tuple(found)
+
+
+def _option(text: str) -> "tuple[str, str]":
+    name, _, value = text.partition("=")
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = value[1:-1]
+    # \" is undone inside the quotes, and nothing else is.
+    return name.lower(), value.replace('\\"', '"')
 
 
 def _is_quote(text: str, position: int) -> bool:
