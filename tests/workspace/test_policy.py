@@ -300,3 +300,36 @@ def handler(event, context):
     out, err = capfd.readouterr()
     assert out == "null\n"
     assert "the sandbox checks no permissions of the function: " in err
+
+
+NAMED = """
+services:
+  - dynamodb:
+      actions: [dynamodb:PutItem]
+      resources: ['arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${DEA_JOBS_TABLE}/index/open']
+"""
+
+
+def test_a_resource_can_be_named_by_a_variable(tmp_path: Path) -> None:
+    document = policy.document(made(tmp_path, settings=NAMED), {"DEA_JOBS_TABLE": "jobs-prod"}, PLACE)
+    [resource] = statements(document)["Use1"]["Resource"]
+    assert resource == "arn:aws:dynamodb:ap-southeast-2:123456789012:table/jobs-prod/index/open"
+    assert lint(document) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({}, "DEA_JOBS_TABLE has no value that is written down in env_vars.yaml"),
+        ({"DEA_JOBS_TABLE": environment.SsmParameter("x")}, "DEA_JOBS_TABLE has no value that is written down"),
+        ({"DEA_JOBS_TABLE": "*"}, r"DEA_JOBS_TABLE holds '\*'"),
+        ({"DEA_JOBS_TABLE": "a/b"}, "DEA_JOBS_TABLE holds 'a/b'"),
+        ({"DEA_JOBS_TABLE": ""}, "DEA_JOBS_TABLE holds ''"),
+        ({"DEA_JOBS_TABLE": "${AWS::Region}"}, "DEA_JOBS_TABLE holds"),
+    ],
+)
+def test_a_variable_that_holds_no_name_is_an_error(tmp_path: Path, variables: dict[str, Any], said: str) -> None:
+    with pytest.raises(
+        WorkspaceError, match=rf"function\.yaml: services: \$\{{DEA_JOBS_TABLE\}} in a resource: {said}"
+    ):
+        policy.document(made(tmp_path, settings=NAMED), variables, PLACE)
