@@ -13,16 +13,20 @@ import pwd
 import re
 import subprocess
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from dea.lambdas import jobs
+from dea.lambdas.jobs import metrics
+from dea.lambdas.jobs.table import item_of
 from dea.raijin.credentials import USER_PATH_VARIABLE
 from dea.remote import authorize, bootstrap, fault, gate
 from dea.remote import doctor as remote_doctor
 from dea.remote.authorized_keys import forced_command
 from dea.remote.contract import job, receipt, request, schema, status
+from dea.remote.contract.job import Submitted
 from dea.remote.launch import environment_for
 from dea.remote.releases import pull
 from dea.remote.releases import settings as release_settings
@@ -114,6 +118,11 @@ def options_of(parser: argparse.ArgumentParser) -> set[str]:
     return {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
 
 
+def first_record() -> jobs.JobRecord:
+    submitted = Submitted("pbs", "1.gadi-pbs", None, "tidy", "2026-01-01T00:00:00Z")
+    return jobs.recorded(submitted, run_id="run-00000001", command="submit_job", now=submitted.submitted)
+
+
 REFERENCE: dict[tuple[str, str, int], Callable[[], Expected]] = {
     ("command-yaml", "Keys", 0): lambda: {*described.COMMAND_KEYS},
     ("command-yaml", "Arguments", 0): lambda: {*described.RULE_KEYS},
@@ -140,6 +149,13 @@ REFERENCE: dict[tuple[str, str, int], Callable[[], Expected]] = {
     ("ssm-parameters", "SSM parameters", 0): lambda: {f"PREFIX.{part}" for part in policy._PARTS},
     ("ssm-parameters", "SSM parameters", 1): prefixes,
     ("errors", "Exit statuses", 0): exit_statuses,
+    ("jobs-table", "The table", 0): lambda: {*item_of(replace(first_record(), unknown_since="2026-01-01T00:00:00Z"))},
+    ("jobs-table", "States", 0): lambda: {*job.STATES},
+    ("jobs-table", "Events", 0): lambda: {*first_record().outbox[0]},
+    ("jobs-table", "Metrics", 0): lambda: {*metrics.of_standing(()), *metrics.of_changes(())},
+    ("jobs-table", "Environment variables", 0): lambda: {
+        name for name in constants("dea/lambdas/jobs/settings.py") if name.startswith("DEA_JOBS_")
+    },
     ("by-hand", "--authorize", 0): lambda: options_of(authorize._parser()),
     ("by-hand", "--bootstrap", 0): lambda: options_of(bootstrap._parser()),
     ("by-hand", "Exit status", 0): lambda: {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from dea.lambdas.jobs import EventBus, JobsTable, recorded
 from dea.raijin import ParameterAccessDenied, RaijinSession
+from dea.remote.contract.job import Job, Submitted
 from dea.workspace import checkout, environment, policy, run_lambda
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.sandbox import ACCOUNT, REGION, sandbox
@@ -333,3 +336,38 @@ def test_a_variable_that_holds_no_name_is_an_error(tmp_path: Path, variables: di
         WorkspaceError, match=rf"function\.yaml: services: \$\{{DEA_JOBS_TABLE\}} in a resource: {said}"
     ):
         policy.document(made(tmp_path, settings=NAMED), variables, PLACE)
+
+
+def test_what_the_functions_of_jobs_do_their_policies_allow_and_nothing_else() -> None:
+    submitted = Submitted("pbs", "1.gadi-pbs", None, "tidy", "2026-01-01T00:00:00Z")
+    first = recorded(submitted, run_id="run-00000001", command="submit_job", now=submitted.submitted)
+    seen = first.seen(Job("1.gadi-pbs", "running"), "2026-01-01T01:00:00Z", now="2026-01-01T01:00:00Z", lost_after_s=1)
+    assert seen is not None
+    with sandbox() as box:
+        for name, acts, refused in (
+            ("submit_job", ("record", "find"), ("send", "since")),
+            ("track_jobs", ("followed", "write", "send", "settle"), ("since", "delete")),
+            ("cancel_job", ("find", "write", "send", "settle"), ("since", "delete")),
+        ):
+            function = checkout.function(name)
+            values = environment.read(function.folder / environment.FILE_NAME).values(None)
+            with box.restricted(policy.document(function, values, policy.Place(ACCOUNT, REGION))) as role:
+                session = boto3.Session(*role.values(), region_name=REGION)
+                client = session.client("dynamodb", endpoint_url=box.endpoint_url)
+                table = JobsTable(str(values["DEA_JOBS_TABLE"]), client)
+                bus = EventBus("default", session.client("events", endpoint_url=box.endpoint_url))
+                each = {
+                    "record": partial(table.record, first),
+                    "find": partial(table.find, "1.gadi-pbs"),
+                    "followed": table.followed,
+                    "write": partial(table.write, [seen]),
+                    "send": partial(bus.send, [seen]),
+                    "settle": partial(table.settle, [seen.told()]),
+                    "since": lambda table=table: list(table.since("")),
+                    "delete": partial(client.delete_table, TableName="dea-jobs"),
+                }
+                for act in acts:
+                    each[act]()
+                for act in refused:
+                    with pytest.raises(ClientError, match="not authorized to perform"):
+                        each[act]()

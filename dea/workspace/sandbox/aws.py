@@ -1,4 +1,4 @@
-"""The sandbox's AWS: moto's server on a loopback port, with the SSM parameters that a session reads."""
+"""The sandbox's AWS: moto's server on a loopback port, with the SSM parameters that a session reads and the table of jobs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import logging
 
 import boto3
 from moto.server import ThreadedMotoServer
+
+from dea.lambdas.jobs.definition import create_table
 
 HOST = "127.0.0.1"
 
@@ -21,7 +23,7 @@ def start() -> str:
 
 def store(endpoint_url: str, region: str, parameters: dict[str, str]) -> str:
     """Store parameters as SecureStrings under a KMS key made for it; return the key's id."""
-    session = boto3.Session(aws_access_key_id="sandbox", aws_secret_access_key="sandbox", region_name=region)  # noqa: S106
+    session = _session(region)
     kms = session.client("kms", endpoint_url=endpoint_url)
     key_id = kms.create_key(Description="dea-orchestration sandbox")["KeyMetadata"]["KeyId"]
     kms.create_alias(AliasName="alias/dea-orchestration", TargetKeyId=key_id)
@@ -29,3 +31,12 @@ def store(endpoint_url: str, region: str, parameters: dict[str, str]) -> str:
     for name, value in parameters.items():
         ssm.put_parameter(Name=name, Value=value, Type="SecureString", KeyId=key_id)
     return key_id
+
+
+def make_jobs_table(endpoint_url: str, region: str) -> None:
+    """Make the table of batch jobs, with the name that functions look for it under if nothing else is set."""
+    create_table(_session(region).client("dynamodb", endpoint_url=endpoint_url))
+
+
+def _session(region: str) -> boto3.Session:
+    return boto3.Session(aws_access_key_id="sandbox", aws_secret_access_key="sandbox", region_name=region)  # noqa: S106

@@ -88,6 +88,7 @@ async def _serve(folder: Path, settings: dict[str, Any]) -> None:
     }
     # In a thread: the asyncssh server shares this loop.
     key_id = await asyncio.to_thread(aws.store, endpoint_url, REGION, parameters)
+    await asyncio.to_thread(aws.make_jobs_table, endpoint_url, REGION)
     answer = {
         "host": openssh.HOST,
         "ports": ports,
