@@ -322,6 +322,31 @@ def cancel(context: Any, id: str, json: bool = False, target: str = "sandbox") -
     return runs.cancel(id, as_json=json, target=target)
 
 
+@task(
+    help={
+        "id": "The id of one job, to see its history (default: all jobs that are followed).",
+        "since": "Those submitted since then, whatever became of them: 2026-01-31, 2026-01-31T12:00 (UTC), or 90m, 12h, 2d.",
+        "state": "Those in this state only, as failed.",
+        "table": "The DynamoDB table (default: DEA_JOBS_TABLE of the shell, or dea-jobs).",
+        "json": "Print JSON, with everything that is known of each.",
+        "target": _TARGET,
+    },
+)
+def jobs(
+    context: Any,
+    id: str = "",
+    since: str = "",
+    state: str = "",
+    table: str = "",
+    json: bool = False,
+    target: str = "sandbox",
+) -> None:
+    """List the batch jobs that the functions follow, newest first; or one, with its history."""
+    from dea.workspace import jobs
+
+    jobs.show(job_id=id, since=since, state=state, table=table, as_json=json, target=target)
+
+
 @task(help={"set": "The new version, X.Y.Z, for all four distributions.", "json": "Print JSON."})
 def version(context: Any, set: str = "", json: bool = False) -> None:
     """Print the version, or set it in all four distributions at once."""
