@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import uv
 
 from dea.workspace import scaffold
 from tests.conftest import ROOT
@@ -70,3 +71,25 @@ def test_benchmarks_are_chosen_by_name_and_options_go_on_to_them(copy: Path) -> 
     unknown = nox(copy, "-s", "benchmarks", "--", "thrid")
     assert unknown.returncode != 0
     assert "there is no benchmark 'thrid': choose from first, second" in unknown.stdout + unknown.stderr
+
+
+def test_a_function_is_tested_with_the_internal_packages_as_they_stand(tmp_path: Path) -> None:
+    """By default uv takes a folder for unchanged while its pyproject.toml is, and installs what it built before."""
+    root = tmp_path / "checkout"
+    shutil.copytree(ROOT / "dea" / "remote", root / "dea" / "remote", ignore=shutil.ignore_patterns("__pycache__"))
+    module = root / "dea" / "remote" / "contract" / "words.py"
+
+    def installed(number: int) -> str:
+        target = tmp_path / str(number)
+        command = ["pip", "install", "--quiet", "--offline", "--no-build-isolation", "--python", sys.executable]
+        subprocess.run(
+            [uv.find_uv_bin(), *command, "--target", target, "./dea/remote"],
+            cwd=root,
+            env={**os.environ, "UV_CACHE_DIR": str(tmp_path / "cache")},
+            check=True,
+        )
+        return (target / "dea" / "remote" / "contract" / "words.py").read_text("utf-8")
+
+    before = installed(1)
+    module.write_text(f"{before}# changed\n", "utf-8")
+    assert installed(2) == f"{before}# changed\n"
