@@ -76,14 +76,17 @@ def test_benchmarks_are_chosen_by_name_and_options_go_on_to_them(copy: Path) -> 
 def test_a_function_is_tested_with_the_internal_packages_as_they_stand(tmp_path: Path) -> None:
     """By default uv takes a folder for unchanged while its pyproject.toml is, and installs what it built before."""
     root = tmp_path / "checkout"
-    shutil.copytree(ROOT / "dea" / "remote", root / "dea" / "remote", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "dea", root / "dea", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", root)
     module = root / "dea" / "remote" / "contract" / "words.py"
+    requirements = root / "requirements.txt"
+    requirements.write_text("./dea/remote\n", "utf-8")
 
     def installed(number: int) -> str:
         target = tmp_path / str(number)
-        command = ["pip", "install", "--quiet", "--offline", "--no-build-isolation", "--python", sys.executable]
+        command = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--python", sys.executable]
         subprocess.run(
-            [uv.find_uv_bin(), *command, "--target", target, "./dea/remote"],
+            [uv.find_uv_bin(), *command, "--target", target, "--requirements", requirements],
             cwd=root,
             env={**os.environ, "UV_CACHE_DIR": str(tmp_path / "cache")},
             check=True,
