@@ -15,11 +15,12 @@ from typing import Any, Self
 
 import pytest
 
+from dea.raijin.credentials import USER_PATH_VARIABLE
 from dea.remote.authorized_keys import authorized_keys_line, forced_command
 from dea.workspace import approval, interpreters
-from dea.workspace.sandbox import aws, openssh
-from dea.workspace.sandbox.client import REGION
+from dea.workspace.sandbox import openssh
 from tests.conftest import ROOT, require
+from tests.end_to_end.conftest import Start
 
 GIT = ("git", "-c", "user.name=Test", "-c", "user.email=test@example.org")
 USER_PATH = "orchestrator.raijin.users.git_pull"
@@ -214,21 +215,18 @@ def test_a_commit_that_is_not_signed_does_not_serve(node: LoginNode) -> None:
     assert (done.returncode, node.serving) == (0, new), done.stderr
 
 
-def test_the_function_updates_the_login_node(node: LoginNode) -> None:
+def test_the_function_updates_the_login_node(node: LoginNode, start_sandbox: Start) -> None:
     node.first_update()
-    endpoint = aws.start()
+    account = start_sandbox("openssh")
     values = {
         "user": getpass.getuser(),
         "host": f"{openssh.HOST}:{node.port}",
         "pkey": node.keys["pull"].read_text(),
         "hostkey": node.keys["host"].with_suffix(".pub").read_text(),
     }
-    aws.store(endpoint, REGION, {f"{USER_PATH}.{name}": value for name, value in values.items()})
-    settings = {
-        "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox",
-        "AWS_DEFAULT_REGION": REGION, "AWS_REGION": REGION, "NO_PROXY": "*", "no_proxy": "*",
-    }  # fmt: skip
-    environment = {**os.environ, **settings}
+    account.store({f"{USER_PATH}.{name}": value for name, value in values.items()})
+    environment = account.environment()
+    del environment[USER_PATH_VARIABLE]
     inv = Path(sys.executable).parent / "inv"
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
-from botocore.config import Config
 from botocore.stub import Stubber
 
 from dea.workspace import environment
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.sandbox import aws
+from dea.workspace.sandbox import sandbox
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -177,11 +176,10 @@ def test_what_is_shown_of_a_parameter_is_its_name(read) -> None:
 
 @pytest.fixture(scope="module")
 def ssm() -> Iterator[SSMClient]:
-    """A client of moto's server, which holds twelve SecureStrings."""
-    endpoint_url = aws.start()
-    aws.store(endpoint_url, "ap-southeast-2", {f"dea.p{number}": f"{SECRET}-{number}" for number in range(12)})
-    session = boto3.Session("key", "secret", region_name="ap-southeast-2")
-    yield session.client("ssm", endpoint_url=endpoint_url, config=Config(proxies={}))
+    """A client of the sandbox's SSM, which holds twelve SecureStrings."""
+    with sandbox() as box:
+        box.store({f"dea.p{number}": f"{SECRET}-{number}" for number in range(12)})
+        yield box.ssm()
 
 
 def test_parameters_are_read_decrypted_ten_at_a_time(ssm: SSMClient) -> None:

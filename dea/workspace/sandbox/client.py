@@ -21,7 +21,7 @@ from dea.raijin import RaijinSession
 from dea.raijin.credentials import DEFAULT_USER_PATH, USER_PATH_VARIABLE
 from dea.workspace.checkout import ROOT
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.sandbox import identity, openssh
+from dea.workspace.sandbox import aws, identity, openssh
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -109,15 +109,19 @@ class Sandbox:
         Args:
             host: The address, as `host:port`: a second login node's, or a proxy's.
         """
-        ssm = self.ssm()
         prefix = f"{self.user_path}.at.{host.replace(':', '.')}"
-        for part in ("user", "host", "pkey", "hostkey"):
-            stored = ssm.get_parameter(Name=f"{self.user_path}.{part}", WithDecryption=True)["Parameter"]["Value"]
-            value = host if part == "host" else stored
-            ssm.put_parameter(
-                Name=f"{prefix}.{part}", Value=value, Type="SecureString", KeyId=self.kms_key_id, Overwrite=True
-            )
+        self.store({f"{prefix}.{part}": value for part, value in {**self.stored(), "host": host}.items()})
         return prefix
+
+    def stored(self) -> dict[str, str]:
+        """Return the four parameters that lead to the first login node, decrypted, by the last part of their names."""
+        names = [f"{self.user_path}.{part}" for part in ("user", "host", "pkey", "hostkey")]
+        found = self.ssm().get_parameters(Names=names, WithDecryption=True)["Parameters"]
+        return {one["Name"].rpartition(".")[2]: one["Value"] for one in found}
+
+    def store(self, parameters: Mapping[str, str]) -> None:
+        """Store parameters as SecureStrings under the sandbox's key, in the place of what had their names."""
+        aws.store(self.ssm(), self.kms_key_id, parameters)
 
     @contextlib.contextmanager
     def restricted(self, policy: dict[str, Any]) -> Iterator[dict[str, str]]:

@@ -22,7 +22,7 @@ import asyncssh
 from dea.remote.authorized_keys import authorized_keys_line, forced_command
 from dea.workspace import interpreters
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.sandbox import asyncssh_node, aws, openssh
+from dea.workspace.sandbox import asyncssh_node, aws, identity, openssh
 from dea.workspace.sandbox.client import REGION
 from dea.workspace.sandbox.processes import adopt_orphans, end_descendants
 
@@ -88,7 +88,7 @@ async def _serve(folder: Path, settings: dict[str, Any]) -> None:
         f"{prefix}.hostkey": "".join(host_key.export_public_key().decode() for host_key in host_keys),
     }
     # In a thread: the asyncssh server shares this loop.
-    key_id = await asyncio.to_thread(aws.store, endpoint_url, REGION, parameters)
+    key_id = await asyncio.to_thread(_store, endpoint_url, parameters)
     answer = {
         "host": openssh.HOST,
         "ports": ports,
@@ -100,6 +100,14 @@ async def _serve(folder: Path, settings: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
     await _until_stdin_closes()
+
+
+def _store(endpoint_url: str, parameters: dict[str, str]) -> str:
+    """Store parameters under a key made for them; return its id."""
+    session = identity.session(REGION)
+    key_id = aws.make_key(session.client("kms", endpoint_url=endpoint_url))
+    aws.store(session.client("ssm", endpoint_url=endpoint_url), key_id, parameters)
+    return key_id
 
 
 async def _until_stdin_closes() -> None:
