@@ -143,7 +143,8 @@ def _probe(interpreter: Path, package: Path, *options: str) -> tuple[float, floa
 
 def _run(interpreter: Path, package: Path, *options: str) -> subprocess.CompletedProcess[str]:
     # -I: nothing of the user's; -S: nothing installed beside the interpreter; -B: writes no compiled modules.
-    command: list[str | Path] = [interpreter, "-I", "-S", "-B", *options, HERE / "probe.py", package]
+    library = "boto3" if package.name.startswith(STALE) else "botocore"
+    command: list[str | Path] = [interpreter, "-I", "-S", "-B", *options, HERE / "probe.py", package, library]
     environment = {"PATH": os.defpath, "AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nonexistent"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
 

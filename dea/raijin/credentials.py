@@ -6,12 +6,12 @@ import io
 import os
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
-import boto3
 import paramiko
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, PartialCredentialsError
+from botocore.session import Session
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -246,8 +246,7 @@ def get_ssm_parameters(names: list[str], ssm: SSMClient | None) -> dict[str, str
         CredentialsError: As `get_ssm_parameter`, except that a missing one is none.
     """
     try:
-        # A session of its own: boto3's default one keeps the credentials of whoever asked first.
-        client = ssm or boto3.Session().client("ssm", config=_SSM_CONFIG)
+        client = ssm or cast("SSMClient", Session().create_client("ssm", config=_SSM_CONFIG))
         found = client.get_parameters(Names=names, WithDecryption=True)["Parameters"]
     except ClientError as error:
         _raise_client_error(error, names)

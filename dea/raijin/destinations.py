@@ -9,9 +9,9 @@ import contextlib
 import os
 import secrets
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
-import boto3
+from botocore.session import Session
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -136,5 +136,5 @@ class ToS3:
 
     def _client(self) -> S3Client:
         if self._s3 is None:
-            self._s3 = boto3.Session().client("s3")
+            self._s3 = cast("S3Client", Session().create_client("s3"))
         return self._s3

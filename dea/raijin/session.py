@@ -57,7 +57,7 @@ class RaijinSession:
             `orchestrator.raijin.users.default`. Another key is another prefix.
         timeouts: How long each step may take.
         retries: How to try again when the connection was lost or the login node is busy.
-        ssm: The boto3 client to read the credentials with; None for one with this process's AWS settings.
+        ssm: The client of boto3 or botocore to read the credentials with; None for one with this process's AWS settings.
         logger: Where output and results are logged: stdout at DEBUG; stderr at WARNING when the command succeeded, at
             ERROR with the status when not. None for this module's own logger.
         run_ids: Makes the run ids of calls that do not bring one; None for ids drawn at random.

@@ -29,9 +29,10 @@ if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
 gc.disable()  # one dispatch makes less garbage than one collection takes time
 
 # `-I` keeps the current folder and PYTHONPATH out of sys.path. The checkout is appended, never prepended, so that nothing
-# in it can shadow the standard library; started as a folder, Python has put that folder first, which would.
+# in it can shadow the standard library; started as a folder, or without `-I`, Python has put this folder first.
 _HERE = os.path.dirname(os.path.realpath(__file__))
-sys.path[:] = [entry for entry in sys.path if entry and os.path.realpath(entry) != _HERE]
+if os.path.realpath(sys.path[0]) == _HERE:
+    del sys.path[0]
 sys.path.append(os.path.dirname(os.path.dirname(_HERE)))
 
 from dea.remote.dispatcher import main  # noqa: E402 - importable only now

@@ -215,12 +215,14 @@ def _problem_with_file(path: str, digest: str, trusted: "tuple[int, int]") -> "s
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     try:
-        problem = unsafe(os.fstat(descriptor), trusted, stat.S_ISREG)
+        status = os.fstat(descriptor)
+        problem = unsafe(status, trusted, stat.S_ISREG)
         if problem:
             return problem
         found = sha256()
         while True:
-            chunk = os.read(descriptor, 1 << 18)
+            # No more room than it takes: a large buffer for a small file costs more than reading it.
+            chunk = os.read(descriptor, min(status.st_size + 1, 1 << 18))
             if not chunk:
                 break
             found.update(chunk)

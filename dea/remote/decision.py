@@ -127,7 +127,7 @@ class Site:
         lost_after_s: After how many seconds without a heartbeat whoever has a run in hand is taken for dead.
     """
 
-    __slots__ = ("account", "checkout", "home", "lost_after_s", "node", "state")
+    __slots__ = ("_commands", "_true_of_site", "account", "checkout", "home", "lost_after_s", "node", "state")
 
     def __init__(self, checkout: str, account: "pwd.struct_passwd", home: str, state: str) -> None:
         self.checkout = checkout
@@ -136,6 +136,28 @@ class Site:
         self.state = state
         self.node = os.uname().nodename
         self.lost_after_s = LOST_AFTER_S
+        self._commands: "dict[str, dict[str, Any]]" = {}
+        self._true_of_site: "dict[str, Any] | None" = None
+
+    def approval_of(self, name: str) -> "dict[str, Any]":
+        """Return the content of a command's approval, read once: one request is decided by one approval.
+
+        Raises:
+            Unapproved: As `load_command`.
+        """
+        if name not in self._commands:
+            self._commands[name] = load_command(self.checkout, name)
+        return self._commands[name]
+
+    def own_approval(self) -> "dict[str, Any]":
+        """Return what is approved to be true of the site, read once.
+
+        Raises:
+            Unapproved: As `load_site`.
+        """
+        if self._true_of_site is None:
+            self._true_of_site = load_site(self.checkout)
+        return self._true_of_site
 
     @property
     def beat_s(self) -> float:
@@ -180,8 +202,8 @@ def check_approval(site: Site, folder: str, name: str) -> "tuple[dict[str, Any],
     Raises:
         Unapproved: If one does not.
     """
-    approved = load_command(site.checkout, name)
-    true_of_site = load_site(site.checkout)
+    approved = site.approval_of(name)
+    true_of_site = site.own_approval()
     problems: "list[str]" = []
     scripts = os.path.join(site.checkout, SCRIPTS)
     checks = [(folder, os.path.join(folder, APPROVED), approved)]
@@ -237,7 +259,7 @@ def recorded_arguments(site: Site, request: Request) -> "tuple[str, ...] | None"
     if not request.arguments or (known and not _may_take_secret(site, request.name)):
         return request.arguments
     try:
-        return bind(load_command(site.checkout, request.name)["arguments"], request.arguments).recorded
+        return bind(site.approval_of(request.name)["arguments"], request.arguments).recorded
     except (Unapproved, Refusal):
         return None  # what does not fit the schema, or was meant for another name, cannot be told from a secret
 
@@ -247,7 +269,7 @@ def _may_take_secret(site: Site, name: str) -> bool:
     if not os.path.isdir(os.path.join(site.checkout, SCRIPTS, name)):
         return False
     try:
-        return has_secret(load_command(site.checkout, name)["arguments"])
+        return has_secret(site.approval_of(name)["arguments"])
     except Unapproved:
         return True
 

@@ -8,7 +8,7 @@ own unapproved commands run with a warning. A request with a run id is handed on
 import os
 import pwd
 
-from dea.remote.approval import Unapproved, load_site
+from dea.remote.approval import Unapproved
 from dea.remote.bucket import BURST, PER_SECOND, take_token
 from dea.remote.contract.receipt import EXITED, LOST, SIGNALED
 from dea.remote.contract.receipt import TIMED_OUT as OUTCOME_TIMED_OUT
@@ -162,7 +162,7 @@ def _take_token(exchange: Exchange) -> None:
     if exchange.is_by_hand:
         return
     try:
-        true_of_site = load_site(exchange.site.checkout)
+        true_of_site = exchange.site.own_approval()
     except Unapproved:
         true_of_site = {}  # nothing will run; that is said by who decides on it
     burst, per_second = true_of_site.get("request_burst", BURST), true_of_site.get("requests_per_second", PER_SECOND)

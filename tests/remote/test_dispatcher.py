@@ -219,9 +219,11 @@ def test_the_file_and_the_folder_both_start_it_and_shadow_nothing(tmp_path):
     """Modules with the names of the standard library's, planted in the current folder and on PYTHONPATH, are not imported."""
     for name in ("os", "stat", "pwd", "time", "sitecustomize", "dea"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('planted')")
-    for how in ([str(ROOT / "dea" / "remote" / "__main__.py")], [str(ROOT / "dea" / "remote")]):
+    folder = ROOT / "dea" / "remote"
+    (tmp_path / "link").symlink_to(folder)
+    for how in (str(folder / "__main__.py"), str(folder), f"{folder}/", "link", os.path.relpath(folder, tmp_path)):
         done = subprocess.run(
-            [sys.executable, "-I", "-S", *how, "nope"],
+            [sys.executable, "-I", "-S", how, "nope"],
             capture_output=True,
             text=True,
             check=False,

@@ -10,9 +10,10 @@ import email.parser
 import hashlib
 import json
 import re
+import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,8 +27,26 @@ from dea.workspace.packaging.targets import Target
 
 _NO_WHEEL = re.compile(r"Because (?:only )?([A-Za-z0-9][A-Za-z0-9._-]*)==\S+ has no (?:usable )?wheels", re.ASCII)
 
+# Builds wheels: for each pair of a source folder and an output folder, prints the wheel's path. What a backend prints goes
+# to stderr.
+_BUILD = """\
+import contextlib, importlib, json, os, sys, tomllib
+answers = sys.stdout
+for source, output in json.load(sys.stdin):
+    os.makedirs(output)
+    os.chdir(source)
+    with open("pyproject.toml", "rb") as file:
+        name, _, attribute = tomllib.load(file)["build-system"]["build-backend"].partition(":")
+    backend = importlib.import_module(name)
+    with contextlib.redirect_stdout(sys.stderr):
+        wheel = (getattr(backend, attribute) if attribute else backend).build_wheel(output)
+    print(os.path.join(output, wheel), file=answers, flush=True)
+"""
+
 # What an installer writes of itself: it has no say in what a distribution is.
 _INSTALLERS_OWN = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json"})
+# Programs for a shell: the installer writes the path of its own interpreter into them.
+_SCRIPTS = "bin/"
 
 
 @dataclass(frozen=True)
@@ -54,7 +73,7 @@ class Distribution:
     Attributes:
         name: Its normalised name.
         version: Its version.
-        files: Its files, sorted by name.
+        files: Its files, sorted by name, without programs for a shell.
         requires: Its `Requires-Dist` lines.
         tags: The tags of the wheel that it came in: `py3-none-any`.
     """
@@ -122,23 +141,35 @@ def install(lock: Lock, target: Target, folder: Path, *, root: Path = ROOT) -> l
     return found
 
 
-def build_internal(package: InternalPackage, folder: Path, *, root: Path = ROOT) -> Distribution:
-    """Build an internal package's wheel from the checkout, and unpack it.
+def build_internal(packages: Sequence[InternalPackage], folder: Path, *, root: Path = ROOT) -> list[Distribution]:
+    """Build internal packages' wheels from the checkout, and unpack them.
+
+    All in one process, each by its own build backend (PEP 517), which this environment has: a build frontend would start
+    three for each package.
 
     Raises:
-        WorkspaceError: If its build backend cannot build it.
+        WorkspaceError: If a build backend cannot build one.
     """
-    run_uv(
-        f"building {package.path}",
-        *("build", "--wheel", "--quiet", "--no-build-isolation", "--python", sys.executable, "--offline"),
-        *("--out-dir", str(folder / "wheels" / package.name), package.path),
-        root=root,
+    places = [folder / "internal" / package.name for package in packages]
+    request = [[str(root / package.path), f"{place}-wheel"] for package, place in zip(packages, places, strict=True)]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _BUILD],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        cwd=root,
+        check=False,
     )
-    wheel = next((folder / "wheels" / package.name).glob("*.whl"))
-    unpacked = folder / "internal" / package.name
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(unpacked)
-    (found,) = read_installed(unpacked)
+    wheels = done.stdout.splitlines()
+    if done.returncode or len(wheels) != len(packages):
+        said = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+        failed = packages[min(len(wheels), len(packages) - 1)]
+        raise WorkspaceError(f"building {failed.path} failed: {said[-1].strip()}")
+    found = []
+    for wheel, place in zip(wheels, places, strict=True):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(place)
+        found += read_installed(place)
     return found
 
 
@@ -183,7 +214,7 @@ def _read(info: Path) -> Distribution:
     with (info / "RECORD").open(encoding="utf-8", newline="") as record:
         for name, recorded, *_ in csv.reader(record):
             path = folder / name
-            if name.startswith(f"{info.name}/") and path.name in _INSTALLERS_OWN:
+            if name.startswith(_SCRIPTS) or (name.startswith(f"{info.name}/") and path.name in _INSTALLERS_OWN):
                 continue
             if ".." not in Path(name).parts and not Path(name).is_absolute() and path.is_file():
                 files.append(File(name, path, bool(path.stat().st_mode & 0o100), recorded))

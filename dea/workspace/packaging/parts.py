@@ -120,8 +120,9 @@ def internal(packages: Sequence[InternalPackage], recipe: Recipe, root: Path = R
     missing = [(package, key) for package, key, part in zip(packages, keys, found, strict=True) if part is None]
     if missing:
         with _workplace() as folder, ThreadPoolExecutor() as threads:
-            built = threads.map(lambda one: _internal_part(one[0], one[1], recipe, folder, root), missing)
-            made = {package.path: part for (package, _), part in zip(missing, built, strict=True)}
+            built = distributions.build_internal([package for package, _ in missing], folder, root=root)
+            made_parts = threads.map(functools.partial(_internal_part, recipe), (key for _, key in missing), built)
+            made = {package.path: part for (package, _), part in zip(missing, made_parts, strict=True)}
         found = [part or made[package.path] for package, part in zip(packages, found, strict=True)]
     return [part for part in found if part is not None]
 
@@ -158,8 +159,7 @@ def _known_part(key: str) -> Part | None:
     return part if part is not None and cache.has(part.segment_key) else None
 
 
-def _internal_part(package: InternalPackage, key: str, recipe: Recipe, folder: Path, root: Path) -> Part:
-    built = distributions.build_internal(package, folder, root=root)
+def _internal_part(recipe: Recipe, key: str, built: Distribution) -> Part:
     part = _distribution_part(recipe, built, rules.select(built, recipe.uses), strict="")
     cache.put(key, json.dumps(asdict(part)).encode())
     return part

@@ -15,7 +15,6 @@ from dea.workspace.packaging.distributions import Distribution, File
 from dea.workspace.packaging.requirements import normalised
 
 RULES = {
-    "scripts": "programs for a shell (bin/): a function starts none of them",
     "caches": "compiled files that came along: fresh ones are made for the target",
     "stubs": "types for a checker (*.pyi, py.typed): nothing reads them at run time",
     "tests": "a package's own tests, unless the package itself imports them",
@@ -144,8 +143,6 @@ def _rule_against(distribution: Distribution, name: str, uses: Uses, *, imports_
     first, _, rest = name.partition("/")
     if distribution.name == "invoke" and "invoke" not in uses.requires:
         return "invoke"
-    if first == "bin":
-        return "scripts"
     if "__pycache__" in name.split("/") or name.endswith((".pyc", ".pyo")):
         return "caches"
     if name.endswith(".pyi") or name.rpartition("/")[2] == "py.typed":

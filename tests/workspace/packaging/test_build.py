@@ -52,6 +52,25 @@ def test_holds_the_function_what_it_requires_and_their_compiled_forms(
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ('build-backend = "hatchling.build"', 'build-backend = "no_such_backend"', "No module named 'no_such_backend'"),
+        ('readme = "README.md"', 'readme = "NOT_THERE.md"', "NOT_THERE.md"),
+    ],
+)
+def test_an_internal_package_that_cannot_be_built_is_named(
+    make_function: MakeFunction, root: Path, index: Path, before: str, after: str, reason: str
+) -> None:
+    settings = root / "dea" / "remote" / "pyproject.toml"
+    assert before in settings.read_text("utf-8")
+    settings.write_text(settings.read_text("utf-8").replace(before, after), "utf-8")
+    with pytest.raises(WorkspaceError, match=r"building \S*dea/remote failed: .*") as caught:
+        packaging.build(make_function(requirements="./dea/remote\n"), root=root)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_internal_packages_come_from_the_checkout(make_function: MakeFunction, root: Path, index: Path) -> None:
     (root / "dea" / "remote" / "added.py").write_text("ADDED = True\n", "utf-8")
     built = packaging.build(make_function(requirements="./dea/remote\n"), root=root)
@@ -71,7 +90,6 @@ def test_what_is_for_development_stays_out(make_function: MakeFunction, root: Pa
 @pytest.mark.parametrize("rule", sorted({*rules.RULES} - {"endpoints"}))
 def test_each_rule_leaves_out_what_it_says(make_function: MakeFunction, root: Path, index: Path, rule: str) -> None:
     kept, left_out = {
-        "scripts": ({"one.py": ""}, {"bin/one": "#!/bin/sh\n"}),
         "caches": ({"one.py": ""}, {"__pycache__/one.cpython-35.pyc": "", "old.pyc": ""}),
         "stubs": ({"one/__init__.py": "", "one/typed.py": ""}, {"one/__init__.pyi": "", "one/py.typed": ""}),
         "tests": (

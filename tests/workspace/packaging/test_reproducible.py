@@ -97,6 +97,26 @@ def test_two_checkouts_that_differ_in_all_but_content_make_the_same_bytes(tmp_pa
     assert digest(build(one, env=environment(tmp_path / "1", UV_CACHE_DIR=uv_cache))) == first
 
 
+def test_the_installing_interpreter_leaves_no_trace(
+    make_function: MakeFunction, root: Path, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An installer writes its interpreter's path into programs for a shell."""
+    scripts = {
+        "one.py": "def main(): pass\n",
+        "one-1.0.dist-info/entry_points.txt": "[console_scripts]\none = one:main\n",
+        "one-1.0.data/scripts/two": "#!python\n",
+    }
+    make_wheel(index, "one", files=scripts)
+    function = make_function(requirements="one\n")
+    first = packaging.build(function, root=root)
+    assert not any(name.startswith("bin/") for name in zipfile.ZipFile(first.path).namelist())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another cache"))
+    (another := tmp_path / "another" / "python").parent.mkdir()
+    another.symlink_to(Path(sys.executable).resolve())
+    monkeypatch.setattr(sys, "executable", str(another))
+    assert packaging.build(function, root=root).sha256 == first.sha256
+
+
 def test_a_comment_in_an_internal_module_changes_the_package(
     make_function: MakeFunction, root: Path, index: Path
 ) -> None:
