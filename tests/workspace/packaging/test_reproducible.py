@@ -227,7 +227,8 @@ def test_the_example_imports_from_its_package_alone(tmp_path: Path, python: str)
     found = interpreters.find(python)
     assert found is not None
     program = (
-        "import sys, json; sys.path.append(sys.argv[1]); import example, boto3, paramiko; boto3.client('ssm', region_name='x');"
+        "import sys, json; sys.path.append(sys.argv[1]); import example, botocore.session, paramiko;"
+        "botocore.session.Session().create_client('ssm', region_name='x');"
         "print(json.dumps([m.__file__ for m in list(sys.modules.values()) if getattr(m, '__file__', None)]))"
     )
     done = subprocess.run(
