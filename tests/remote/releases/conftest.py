@@ -29,6 +29,8 @@ class Origin:
         self.bare = folder / "origin.git"
         self.tree = folder / "tree"
         self.scripts = self.tree / "raijin_scripts"
+        if self.bare.exists():  # copied
+            return
         self.git("init", "-q", "--bare", self.bare, cwd=folder)
         self.git("init", "-q", self.tree, cwd=folder)
         shutil.copytree(ROOT / "dea" / "remote", self.tree / "dea" / "remote", ignore=IGNORE)
@@ -90,7 +92,7 @@ class Node:
 
     def __init__(self, folder, origin):
         self.root = folder / "node"
-        self.root.mkdir()
+        self.root.mkdir(exist_ok=True)
         self.state = folder / "state"
         self.current = self.root / "current"
         self.origin = origin
