@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from pathlib import Path
 
@@ -95,6 +94,7 @@ def types(session: nox.Session) -> None:
     """Check the types, strictly; each function by itself, because each has a module of its own name."""
     _install_workspace(session)
     session.run("mypy", *(argument for part in PARTS for argument in ("--package", f"dea.{part}")))
+    session.run("mypy", "--package", "benchmarks")
     session.run("mypy", "tasks.py", "noxfile.py")
     for name in FUNCTIONS:
         session.run("mypy", f"functions/{name}/{name}.py")
@@ -131,14 +131,9 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Measure what the documentation claims in numbers: all, or the benchmarks named first; options go on to each."""
-    there = sorted(script.parent.name for script in (ROOT / "benchmarks").glob("*/__main__.py"))
-    named = list(itertools.takewhile(lambda word: not word.startswith("-"), session.posargs))
-    if unknown := [name for name in named if name not in there]:
-        session.error(f"there is no benchmark {unknown[0]!r}: choose from {', '.join(there)}")
+    """Measure what the documentation claims in numbers: all, or the benchmarks named; `-- --help` says more."""
     _install_workspace(session)
-    for name in named or there:
-        session.run("python", f"benchmarks/{name}", *session.posargs[len(named) :])
+    session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -56,17 +56,3 @@ def test_a_forgotten_requirement_fails(copy: Path) -> None:
     done = nox(copy, "-s", "tests(forgetful)")
     assert done.returncode != 0
     assert "No module named 'dea.lambdas'" in done.stdout
-
-
-def test_benchmarks_are_chosen_by_name_and_options_go_on_to_them(copy: Path) -> None:
-    for name in ("first", "second"):
-        folder = copy / "benchmarks" / name
-        folder.mkdir(parents=True)
-        (folder / "__main__.py").write_text(f"import sys; print({name!r}, sys.argv[1:])")
-    chosen = nox(copy, "-s", "benchmarks", "--", "second", "--rounds", "3")
-    assert chosen.returncode == 0, chosen.stdout + chosen.stderr
-    assert "second ['--rounds', '3']" in chosen.stdout
-    assert "first" not in chosen.stdout
-    unknown = nox(copy, "-s", "benchmarks", "--", "thrid")
-    assert unknown.returncode != 0
-    assert "there is no benchmark 'thrid': choose from first, second" in unknown.stdout + unknown.stderr
