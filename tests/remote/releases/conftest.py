@@ -1,5 +1,6 @@
 """A login node that is updated from a repository, both made for one test. Standard library and git."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -170,11 +171,20 @@ class Node:
         ]
 
 
+@contextlib.contextmanager
+def usual_umask():
+    """What others can write is refused, which many a developer's umask would make of it."""
+    former = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(former)
+
+
 @pytest.fixture
 def origin(tmp_path):
-    former = os.umask(0o022)
-    yield Origin(tmp_path)
-    os.umask(former)
+    with usual_umask():
+        yield Origin(tmp_path)
 
 
 @pytest.fixture

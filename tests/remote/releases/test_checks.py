@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.remote.releases.conftest import Node, Origin
+from tests.remote.releases.conftest import Node, Origin, usual_umask
 
 pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest and the newest Python
 
@@ -15,20 +15,18 @@ pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest and the n
 def updated(tmp_path_factory):
     """A folder with a repository and a login node that has its first release: made once, and copied for each test."""
     folder = tmp_path_factory.mktemp("updated")
-    former = os.umask(0o022)
-    origin = Origin(folder)
-    origin.commit()
-    Node(folder, origin).updated()
-    os.umask(former)
+    with usual_umask():
+        origin = Origin(folder)
+        origin.commit()
+        Node(folder, origin).updated()
     return folder
 
 
 @pytest.fixture
 def origin(tmp_path, updated):
-    former = os.umask(0o022)
     shutil.copytree(updated, tmp_path, symlinks=True, dirs_exist_ok=True)
-    yield Origin(tmp_path)
-    os.umask(former)
+    with usual_umask():
+        yield Origin(tmp_path)
 
 
 @pytest.fixture
