@@ -79,9 +79,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", *PYTHON)
     session.run("ruff", "format", "--check", *PYTHON)
     session.run("lint-imports", "--no-cache")
-    scripts = [
-        str(path) for path in sorted((ROOT / "raijin_scripts").glob("*/*")) if path.name in ("run", "install.sh")
-    ]
+    scripts = [str(path) for path in sorted((ROOT / "raijin_scripts").rglob("*")) if path.is_file()]
     shell = [path for path in scripts if Path(path).read_bytes().startswith((b"#!/bin/sh", b"#!/bin/bash"))]
     session.run("shellcheck", *shell, ".ci/run", external=True)
     session.run("inv", "approve", "--check")

@@ -230,6 +230,24 @@ def git_pull(context: Any, user_path: str = "", yes: bool = False, json: bool = 
 
 @task(
     help={
+        "target": "sandbox: the one that this shell leads to, or one made for this; aws: your own AWS credentials and the real login node.",
+        "user-path": "The prefix of the key's SSM parameters (default: the one that functions use).",
+        "only": "The command that the key's forced command names with --only: what would run it is not tried.",
+        "yes": "With --target aws: do not ask.",
+        "json": "Print a JSON list of the checks: ok is true, false, or null for what could not be tried.",
+    }
+)
+def doctor(
+    context: Any, target: str = "sandbox", user_path: str = "", only: str = "", yes: bool = False, json: bool = False
+) -> int:
+    """Check this machine and the way to the login node, and try what the key must not be able to do; a line for each."""
+    from dea.workspace import doctor
+
+    return doctor.run(target=target, user_path=user_path, only=only, confirmed=yes, as_json=json)
+
+
+@task(
+    help={
         "name": "The command's name.",
         "state": "The state folder to install for (default: .dea-orchestration in your home folder).",
         "timeout": "How many seconds its install.sh may take.",

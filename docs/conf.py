@@ -28,7 +28,12 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "benchmark_table",
+    "checkout_reference",
+    "drawing",
     "markdown_docstrings",
+    "page_list",
+    "public_names",
+    "source_pages",
     "task_reference",
 ]
 exclude_patterns = ["_build"]
@@ -50,11 +55,16 @@ python_maximum_signature_line_length = 100
 
 # The inventories of other projects are not fetched, so that a build needs no network: these names stay plain text.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(paramiko|logging|collections|typing|mypy_boto3_s3|mypy_boto3_ssm|os)\..+"),
-    (r"py:.*", r"(Any|ClassVar|Exception|Logger|None|S3Client|Self|SSMClient|TracebackType|TypeError|ValueError)"),
+    (r"py:.*", r"(paramiko|datetime|pathlib|psutil|logging|collections|typing|mypy_boto3_\w+|os)\..+"),
+    (
+        r"py:.*",
+        r"(Any|ClassVar|Exception|Logger|None|Rules|Self|.*\w+Client|ClientError|TracebackType|TypeError|ValueError|WorkspaceError)",
+    ),
     (r"py:.*", r"(bool|bytes|dict|float|int|list|object|set|str|tuple|type)"),
 ]
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_title = f"{project} {release}"
 html_show_sourcelink = False

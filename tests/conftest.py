@@ -13,7 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 # dea.remote's tests run with nothing installed but pytest: there the sandbox and what it needs are not to be had.
-collect_ignore = [] if importlib.util.find_spec("paramiko") else ["end_to_end", "raijin", "lambdas", "workspace"]
+collect_ignore = (
+    [] if importlib.util.find_spec("paramiko") else ["docs", "end_to_end", "raijin", "lambdas", "workspace"]
+)
 
 
 # A shell that starts the tests in the background ignores SIGINT for them, and every process that they start would too.

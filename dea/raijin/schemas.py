@@ -1,7 +1,8 @@
 """The argument schemas of the commands that a function runs, as they travel in its package.
 
 `inv package` puts them there, from the approvals of the commands that `function.yaml` names; in a checkout the approvals
-themselves are read. They let `RaijinSession.run` fail early and clearly; the login node stays the authority.
+themselves are read, also where these packages are installed as plain files, as for a function's own tests: then the checkout
+is the current folder. They let `RaijinSession.run` fail early and clearly; the login node stays the authority.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def schema_of(command: str) -> Schema:
             )
         return packaged[command]
     try:
-        approved = json.loads((_CHECKOUT / "raijin_scripts" / command / "approved.json").read_text("utf-8"))
-        return _schema_in(approved)
+        paths = [root / "raijin_scripts" / command / "approved.json" for root in (_CHECKOUT, Path.cwd())]
+        return _schema_in(json.loads(next((path for path in paths if path.is_file()), paths[0]).read_text("utf-8")))
     except (OSError, ValueError) as error:
         raise RequestRefused(
             f"there is no argument schema of {command!r}: in a package, function.yaml must name it under commands; "

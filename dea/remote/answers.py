@@ -17,13 +17,14 @@ from dea.remote.contract.status import REFUSED
 from dea.remote.decision import Key, Site, check_approval, decide, find_allowed, problem_with_readiness
 
 
-def answer(site: Site, key: Key, request: Request) -> "tuple[int, str]":
+def answer(site: Site, key: Key, request: Request, client: "str | None" = None) -> "tuple[int, str]":
     """Answer a question.
 
     Args:
         site: Where the dispatcher is.
         key: What the asking key may do; a key is told only of commands that it may run.
         request: The question.
+        client: The address that it came from, as sshd names it; None by hand.
 
     Returns:
         The exit status, and the text for stdout.
@@ -33,6 +34,7 @@ def answer(site: Site, key: Key, request: Request) -> "tuple[int, str]":
             be read.
     """
     status = 0
+    found: "dict[str, object] | list[dict[str, object]]"
     if request.question == "--list":
         found, lines = _list(site, key)
     elif request.question == "--describe":
@@ -40,9 +42,10 @@ def answer(site: Site, key: Key, request: Request) -> "tuple[int, str]":
     elif request.question == "--explain":
         found, lines = _explain(site, key, request)
     elif request.question == "--version":
-        found = {"version": __version__, "python": platform.python_version(), "approval_format": approval.FORMAT,
-                 "receipt_format": contract.receipt.FORMAT}  # fmt: skip
-        lines = [f"dea-remote {__version__}, Python {found['python']}"]
+        python = platform.python_version()
+        found = {"version": __version__, "python": python, "approval_format": approval.FORMAT,
+                 "receipt_format": contract.receipt.FORMAT, "client": client}  # fmt: skip
+        lines = [f"dea-remote {__version__}, Python {python}" + (f", asked from {client}" if client else "")]
     elif request.question == "--history":
         from dea.remote.runs.history import history
 
@@ -51,6 +54,10 @@ def answer(site: Site, key: Key, request: Request) -> "tuple[int, str]":
         from dea.remote.runs.prune import report as report_pruned
 
         found, lines = report_pruned(site.state, request.arguments)
+    elif request.question == "--doctor":
+        from dea.remote.doctor import report as report_checks
+
+        status, found, lines = report_checks(site.checkout, request.arguments)
     else:
         from dea.remote.audit_check import report
 

@@ -1,4 +1,4 @@
-"""Checks the audit log: `--audit-verify [--state DIR] [--receipts FILE]`, by hand only.
+"""Checks the audit log: `--audit-verify [--state DIR] [--receipts FILE]`, by hand only; and its end, for `--doctor`.
 
 The chain shows that no line was changed, added or taken out before its last one. That its end was not cut off, or all of
 it written anew, only somebody else's memory can show: the heads in receipts, or in the system's log.
@@ -15,6 +15,9 @@ from dea.remote.contract.status import USAGE
 BROKEN = 1
 """The exit status when a log is not what was written."""
 
+TAIL_BYTES = 1 << 20
+"""How much of a log is read where its end is enough."""
+
 
 class Log:
     """What was found in one node's log, over all its months.
@@ -26,6 +29,7 @@ class Log:
         remarks: What can: a line cut off by a kill, runs without an end.
         heads: The hash of each line that somebody remembers, by `log:seq`.
         running: How many commands were started and have no recorded end.
+        clients: The address that the last request of each key came from, by the key's label.
     """
 
     def __init__(self, node: str) -> None:
@@ -35,6 +39,7 @@ class Log:
         self.remarks: "list[str]" = []
         self.heads: "dict[str, str]" = {}
         self.running = 0
+        self.clients: "dict[str, str]" = {}
 
 
 def report(state: str, arguments: "tuple[str, ...]") -> "tuple[int, dict[str, object], list[str]]":
@@ -95,15 +100,8 @@ def verify_logs(folder: str, remembered: "set[str]") -> "list[Log]":
         folder: The folder with files `NODE-YYYY-MM.jsonl`.
         remembered: Which lines' hashes are wanted, as `log:seq`.
     """
-    try:
-        entries = sorted(os.listdir(folder))
-    except FileNotFoundError:
-        entries = []
     logs = []
-    for node in sorted({entry[: -len("-YYYY-MM.jsonl")] for entry in entries}):
-        names = [entry[: -len(".jsonl")] for entry in entries if is_log_of(entry, node)]
-        if not names:
-            continue
+    for node, names in _names(folder).items():
         log = Log(node)
         head = NO_LINE
         for name in names:
@@ -126,6 +124,54 @@ def verify_logs(folder: str, remembered: "set[str]") -> "list[Log]":
     return logs
 
 
+def read_tails(folder: str) -> "list[Log]":
+    """Check the end of each login node's newest log in a folder, as `verify_logs` checks all of it.
+
+    Args:
+        folder: As for `verify_logs`.
+
+    Raises:
+        OSError: If a log cannot be read.
+    """
+    logs = []
+    for node, names in _names(folder).items():
+        log = Log(node)
+        with open(os.path.join(folder, f"{names[-1]}.jsonl"), "rb") as file:
+            begin = max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES)
+            file.seek(begin)
+            if begin:
+                file.readline()  # most likely the rest of one
+            seq, head = None, NO_LINE
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # cut off, or being written just now
+                if seq is None:
+                    seq, head = _before(line)  # what is not read cannot be compared with
+                seq, head = _check_line(log, f"{names[-1]}, line with seq {seq + 1}", seq, head, line[:-1])
+        logs.append(log)
+    return logs
+
+
+def _names(folder: str) -> "dict[str, list[str]]":
+    """Return the names of each login node's logs, oldest first."""
+    try:
+        entries = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return {}
+    nodes = sorted({entry[: -len("-YYYY-MM.jsonl")] for entry in entries})
+    found = {node: [entry[: -len(".jsonl")] for entry in entries if is_log_of(entry, node)] for node in nodes}
+    return {node: names for node, names in found.items() if names}
+
+
+def _before(line: bytes) -> "tuple[int, str]":
+    """Return the number and the hash that a line says of the one before it."""
+    try:
+        fields = json.loads(line)
+        return int(fields["seq"]) - 1, str(fields["prev"])
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return 0, NO_LINE  # that it is no line is said by whoever checks it
+
+
 def _check_line(log: Log, where: str, seq: int, head: str, line: bytes) -> "tuple[int, str]":
     """Check one line against the number and the hash of the one before it; return its own."""
     try:
@@ -140,6 +186,8 @@ def _check_line(log: Log, where: str, seq: int, head: str, line: bytes) -> "tupl
         log.remarks.append(
             f"{where}: the line that was being written here was cut off ({fields.get('lost_bytes')} bytes are lost)"
         )
+    if event == "received" and isinstance(fields.get("key"), str) and isinstance(fields.get("client"), str):
+        log.clients[fields["key"]] = fields["client"]
     # A question has an end and no start; what could not be started after all is refused, and names its command.
     log.running += event == "started"
     log.running -= (event == "ended" and "question" not in fields) or (event == "refused" and "command" in fields)

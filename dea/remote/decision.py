@@ -283,6 +283,15 @@ def prefix_of(state: str, name: str, approved: "dict[str, Any]") -> str:
     return os.path.join(state, "prefix", f"{name}-{str(approved.get('content', 'unapproved'))[:16]}")
 
 
+def state_of(prefix: "str | None") -> "str | None":
+    """Return the state folder of the dispatcher that gave a command its prefix, for what the command itself calls.
+
+    >>> state_of(prefix_of("/home/dea/state", "clean", {})), state_of(None)
+    ('/home/dea/state', None)
+    """
+    return os.path.dirname(os.path.dirname(prefix)) if prefix else None
+
+
 def _approvals(
     site: Site, key: Key, folder: str, name: str
 ) -> "tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]":

@@ -145,7 +145,7 @@ def _answer(exchange: Exchange, request: Request) -> int:
         raise Refusal(REFUSED, f"{request.question} is answered to who is logged in, not to a key")
     from dea.remote.answers import answer
 
-    status, text = answer(exchange.site, exchange.key, request)
+    status, text = answer(exchange.site, exchange.key, request, exchange.client)
     facts: "dict[str, object]" = {
         "question": request.question,
         "command": request.name,

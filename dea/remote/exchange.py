@@ -29,15 +29,14 @@ class Exchange:
         raw: The request's text as it arrived.
         request: The same, once it could be read.
         received: When it arrived (UTC, ISO 8601).
-
-    Args:
-        client: The client's address for the audit log, or None by hand, where nothing is recorded.
+        client: The client's address, or None by hand, where nothing is recorded.
     """
 
     def __init__(self, site: Site, key: Key, client: "str | None", raw: bytes = b"") -> None:
         self.site = site
         self.key = key
         self.raw = raw
+        self.client = client
         self.request: "Request | None" = None
         self.received = timestamp(time.time())
         self._begin = time.monotonic()

@@ -1,4 +1,6 @@
-"""Places: no more of a command at once than its `max_parallel`, over all login nodes that share the state folder.
+"""Places: no more of a thing at once than there are, over all login nodes that share the state folder.
+
+Of a command there are as many as its `max_parallel`; of updates there is one (`dea.remote.releases.turn`).
 
 A place is a file with a heartbeat, its time of modification. Who takes a place that is free makes the place's next
 generation with link(2), which one alone can; the highest generation is never removed but by who made a higher one, so
@@ -13,7 +15,12 @@ from dea.remote.contract.request import Refusal
 from dea.remote.contract.status import BUSY
 from dea.remote.decision import Site
 
+TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _FREE = (0, 0)  # the time of modification of a place that was given back
+_UNREADABLE_S = 120.0  # how long a holder counts whose own word is gone: after a power cut its file can be empty
 
 
 class Place:
@@ -36,6 +43,12 @@ class Place:
         """Free the place. One that is not given back is free when its heartbeat is old."""
         _touch(self._path, _FREE)
 
+    def is_held(self) -> bool:
+        """Tell whether the place is still this holder's: one that was frozen for too long may have lost it."""
+        folder, name = os.path.split(self._path)
+        number, _, generation = name.partition(".")
+        return _generations(folder).get(int(number), [])[-1:] == [int(generation)]
+
 
 def place_for(site: Site, name: str, places: int) -> Place:
     """Take one of a command's places.
@@ -50,13 +63,21 @@ def place_for(site: Site, name: str, places: int) -> Place:
     return place
 
 
-def take_place(folder: str, places: int, lost_after_s: float) -> "Place | None":
+def take_place(
+    folder: str,
+    places: int,
+    lost_after_s: float,
+    holder: str = "",
+    is_gone: "Callable[[str, float], bool] | None" = None,
+) -> "Place | None":
     """Take one of a number of places.
 
     Args:
         folder: The folder of the places; made if missing.
         places: How many there are.
         lost_after_s: For how long without a heartbeat this holder still counts; it is written down for the others.
+        holder: More about this holder for the others.
+        is_gone: Tells of what a holder wrote, and for how many seconds it has been silent, whether it is known to be gone.
 
     Returns:
         The place, or None if all are taken.
@@ -71,12 +92,12 @@ def take_place(folder: str, places: int, lost_after_s: float) -> "Place | None":
         make_private_folder(folder)
         descriptor = _create(own)
     try:
-        os.write(descriptor, str(lost_after_s).encode())
+        os.write(descriptor, f"{lost_after_s} {holder}".rstrip().encode())
         now = os.fstat(descriptor).st_mtime  # by the file system's own clock, as the heartbeats are
         taken = _generations(folder)
         for number in range(places):
             held = taken.get(number, [-1])
-            if held[-1] >= 0 and not _is_free(os.path.join(folder, f"{number}.{held[-1]}"), now):
+            if held[-1] >= 0 and not _is_free(os.path.join(folder, f"{number}.{held[-1]}"), now, is_gone):
                 continue
             path = os.path.join(folder, f"{number}.{held[-1] + 1}")
             try:
@@ -109,7 +130,7 @@ def _generations(folder: str) -> "dict[int, list[int]]":
     return {number: sorted(generations) for number, generations in found.items()}
 
 
-def _is_free(path: str, now: float) -> bool:
+def _is_free(path: str, now: float, is_gone: "Callable[[str, float], bool] | None") -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)  # opening asks an NFS server anew
     except FileNotFoundError:
@@ -118,11 +139,14 @@ def _is_free(path: str, now: float) -> bool:
         beat = os.fstat(descriptor).st_mtime
         if beat == 0:
             return True
-        return now - beat > float(os.read(descriptor, 32))
-    except ValueError:
-        return False
+        said, _, holder = os.read(descriptor, 512).decode("utf-8", "replace").partition(" ")
     finally:
         os.close(descriptor)
+    try:
+        lost_after_s = float(said)
+    except ValueError:
+        lost_after_s = _UNREADABLE_S
+    return (is_gone is not None and is_gone(holder, now - beat)) or now - beat > lost_after_s
 
 
 def _touch(path: str, times: "tuple[int, int] | None") -> None:

@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 
+from dea.remote.approval import APPROVED, SITE, SITE_APPROVED
+
 NAMESPACE = "dea-approval"
 """What the signature is for, so that one made for anything else does not count."""
 
@@ -46,6 +48,25 @@ def problem_with_signature(path: str, allowed_signers: str) -> "str | None":
     if _ssh_keygen(options, content).returncode != 0:
         return "its approval has changed since it was signed, or the signature is for something else"
     return None
+
+
+def problems_with_signatures(scripts: str, allowed_signers: str) -> "list[str]":
+    """Return what is wrong with the signatures of all approvals: those of the commands, and the site's.
+
+    Args:
+        scripts: The folder of the commands.
+        allowed_signers: As for `problem_with_signature`.
+
+    Raises:
+        SignatureError: As `problem_with_signature`.
+        OSError: If an approval cannot be read.
+    """
+    paths = [os.path.join(scripts, name, APPROVED) for name in sorted(os.listdir(scripts))]
+    paths = [path for path in paths if os.path.lexists(os.path.join(os.path.dirname(path), "run"))]
+    if os.path.lexists(os.path.join(scripts, SITE)):
+        paths.append(os.path.join(scripts, SITE_APPROVED))
+    found = [(path, problem_with_signature(path, allowed_signers)) for path in paths]
+    return [f"{os.path.relpath(path, scripts)}: {problem}" for path, problem in found if problem]
 
 
 def _ssh_keygen(arguments: "list[str]", content: bytes) -> "subprocess.CompletedProcess[bytes]":

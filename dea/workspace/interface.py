@@ -12,18 +12,22 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from invoke.exceptions import Exit
 from invoke.tasks import Task
 from invoke.tasks import task as invoke_task
 
+from dea.remote.checks import Check, lines
 from dea.workspace.errors import WorkspaceError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 STATUS_FAILED = 1
+STATUS_NOT_TRIED = 2
+"""What a task ends with when no check failed and one could not be tried: that is no pass."""
 
 _ASKS_FOR_HELP = ("--help", "-h")
 
@@ -120,3 +124,18 @@ def print_json(value: Any) -> None:
     """Print a value as JSON on stdout."""
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
     sys.stdout.write("\n")
+
+
+def tell(checks: list[Check], *, as_json: bool) -> int:
+    """Print checks on stdout, a line for each, or all as a JSON list of `{"check", "ok", "detail", "remedy"}`.
+
+    Returns:
+        The exit status: 0 if all passed, 1 if one failed, 2 if none failed and one could not be tried (`ok` is null).
+    """
+    if as_json:
+        print_json([asdict(check) for check in checks])
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in lines(checks))
+    if any(check.ok is False for check in checks):
+        return STATUS_FAILED
+    return STATUS_NOT_TRIED if any(check.ok is None for check in checks) else 0

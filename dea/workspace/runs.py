@@ -23,7 +23,7 @@ from dea.remote.contract import FAILED
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.interface import console, print_json, progress
 from dea.workspace.run_lambda import TARGETS
-from dea.workspace.sandbox import exported_session, leads_to_a_sandbox
+from dea.workspace.sandbox import check_leads_to_aws, exported_session, leads_to_a_sandbox
 
 STATUS_NOT_ENDED = 75
 """What a task ends with while the run goes on (`EX_TEMPFAIL` of sysexits.h): ask again later."""
@@ -246,14 +246,10 @@ def _asking(target: str) -> Iterator[RaijinSession]:
 def _session(target: str) -> RaijinSession:
     if target not in TARGETS:
         raise WorkspaceError(f"--target {target!r} is not known: choose one of {', '.join(TARGETS)}")
-    leads_there = leads_to_a_sandbox(os.environ)
     if target == "aws":
-        if leads_there:
-            raise WorkspaceError(
-                "this shell leads to a sandbox, not to AWS: unset AWS_ENDPOINT_URL, or leave out --target aws"
-            )
+        check_leads_to_aws(os.environ)
         return RaijinSession()
-    if not leads_there:
+    if not leads_to_a_sandbox(os.environ):
         raise WorkspaceError(
             "this shell leads to no sandbox: run inv sandbox in another one and export here what it prints, or say --target aws"
         )

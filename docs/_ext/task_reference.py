@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 from docutils import nodes
 from invoke.collection import Collection
 from invoke.parser.argument import Argument
+from invoke.tasks import Task
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from tables import prose, section, table
 
 TASKS = Path(__file__).parents[2] / "tasks.py"
 HEADINGS = ("Option", "What it is", "Default")
@@ -26,8 +29,7 @@ class TasksDirective(SphinxDirective):
         collection = _collection()
         contexts = sorted(collection.to_contexts(), key=lambda context: str(context.name))
         return [
-            _section(str(context.name), collection[str(context.name)].__doc__ or "", [*context.args.values()])
-            for context in contexts
+            _section(str(context.name), collection[str(context.name)], [*context.args.values()]) for context in contexts
         ]
 
 
@@ -41,20 +43,25 @@ def _collection() -> Collection:
     return Collection.from_module(module)
 
 
-def _section(name: str, docstring: str, arguments: list[Argument]) -> nodes.section:
-    section = nodes.section(ids=[f"inv-{name}"], names=[f"inv {name}"])
-    section += nodes.title("", "", nodes.literal("", f"inv {name}"))
+def _section(name: str, task: Task[Any], arguments: list[Argument]) -> nodes.section:
+    docstring = task.__doc__ or ""
+    if not docstring:
+        raise RuntimeError(f"{TASKS.name}: the task {name} has no docstring")
+    about = section(nodes.literal("", f"inv {name}"), f"inv-{name}")
     for paragraph in docstring.strip().split("\n\n"):
-        section += nodes.paragraph("", " ".join(paragraph.split()))
+        about += prose(" ".join(paragraph.split()))
     if arguments:
-        rows = [_row(argument) for argument in sorted(arguments, key=lambda argument: str(argument.name))]
-        section += _table([[nodes.paragraph("", heading) for heading in HEADINGS], *rows])
+        parameters = inspect.signature(task.body).parameters.values()
+        required = {one.name.rstrip("_").replace("_", "-") for one in parameters if one.default is one.empty}
+        ordered = sorted(arguments, key=lambda argument: (argument.name not in required, str(argument.name)))
+        rows = [_row(argument, required=argument.name in required) for argument in ordered]
+        about += table([HEADINGS, *rows], (30, 50, 20))
     else:
-        section += nodes.paragraph("", "It has no options.")
-    return section
+        about += nodes.paragraph("", "It has no options.")
+    return about
 
 
-def _row(argument: Argument) -> list[nodes.Node]:
+def _row(argument: Argument, *, required: bool) -> list[nodes.Node]:
     """Return the cells of one option: how it is written, what it is for, its default."""
     if not argument.help:
         raise RuntimeError(f"{TASKS.name}: option --{argument.name} has no help")
@@ -64,7 +71,7 @@ def _row(argument: Argument) -> list[nodes.Node]:
         if written.children:
             written += nodes.Text(", ")
         written += nodes.literal("", f"--{spelled}{value}" if len(spelled) > 1 else f"-{spelled}{value}")
-    return [written, nodes.paragraph("", argument.help), _default(argument.default, required=argument.positional)]
+    return [written, prose(argument.help), _default(argument.default, required=required)]
 
 
 def _default(default: Any, *, required: bool) -> nodes.paragraph:
@@ -73,15 +80,6 @@ def _default(default: Any, *, required: bool) -> nodes.paragraph:
     if default is None or default is False or default in ("", (), []):
         return nodes.paragraph("", "none" if default is not False else "off")
     return nodes.paragraph("", "", nodes.literal("", str(default)))
-
-
-def _table(rows: list[list[nodes.Node]]) -> nodes.table:
-    """Return a table whose first row is its head."""
-    group = nodes.tgroup("", *(nodes.colspec(colwidth=width) for width in (30, 50, 20)), cols=len(HEADINGS))
-    made = [nodes.row("", *(nodes.entry("", cell) for cell in row)) for row in rows]
-    group += nodes.thead("", made[0])
-    group += nodes.tbody("", *made[1:])
-    return nodes.table("", group)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -97,7 +97,8 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ROOT / "dea" / "remote", tree.checkout / "dea" / "remote", ignore=shutil.ignore_patterns("__pycache__")
     )
     scripts = tree.checkout / "raijin_scripts"
-    shutil.copytree(ROOT / "raijin_scripts", scripts)
+    # To the cases, execute_clean is a name that no command has.
+    shutil.copytree(ROOT / "raijin_scripts", scripts, ignore=shutil.ignore_patterns("execute_clean"))
     (scripts / "echo_args" / "run").write_text(RECORDER, "utf-8")
     _write(scripts / "single", "#!/bin/sh\ntouch ../../MARK\n", 0o755)
     _write(scripts / "README.md", "# Commands\n", 0o644)

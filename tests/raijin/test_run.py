@@ -12,6 +12,7 @@ import pytest
 from dea.raijin import RequestRefused, SchemaMismatch, schemas
 from dea.raijin.testing import FakeSession
 from dea.workspace import approval
+from tests.conftest import ROOT
 
 RULES = [
     {"name": "min-trash-age-hours", "type": "integer", "minimum": 24},
@@ -93,6 +94,24 @@ def test_in_a_checkout_the_approvals_are_read(package: Path) -> None:
     assert session.requests == ["quota --unit TiB v10"]
     with pytest.raises(RequestRefused, match="there is no argument schema of 'nope'"):
         session.run("nope")
+    schemas._packaged.cache_clear()
+
+
+def test_where_the_packages_are_installed_the_checkout_is_the_current_folder(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a function's own tests, which have nothing of the checkout but the current folder."""
+    (package / schemas.FILE).unlink()
+    schemas._packaged.cache_clear()
+    monkeypatch.setattr(schemas, "_CHECKOUT", tmp_path)
+    monkeypatch.chdir(ROOT)
+    session = FakeSession({"quota": ("v10\n", "", 0)})
+    assert session.run("quota", "v10").ok
+    with pytest.raises(RequestRefused, match="PROJECTS"):
+        session.run("quota", "v10;")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RequestRefused, match="there is no argument schema of 'quota'"):
+        session.run("quota", "v10")
     schemas._packaged.cache_clear()
 
 

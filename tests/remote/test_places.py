@@ -63,6 +63,38 @@ def test_a_link_that_worked_and_was_repeated_is_ones_own(tmp_path, monkeypatch):
     assert take_place(str(tmp_path), 1, 60) is None
 
 
+def test_a_place_whose_file_a_power_cut_emptied_is_free_one_day(tmp_path):
+    take_place(str(tmp_path), 1, 60)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(b"")
+    assert take_place(str(tmp_path), 1, 60) is None
+    os.utime(file, (time.time() - 121, time.time() - 121))
+    assert take_place(str(tmp_path), 1, 60) is not None
+
+
+def test_who_lost_a_place_can_know_it(tmp_path):
+    place = take_place(str(tmp_path), 1, 60)
+    assert place.is_held()
+    (file,) = tmp_path.iterdir()
+    os.utime(file, (time.time() - 61, time.time() - 61))
+    other = take_place(str(tmp_path), 1, 60)
+    assert (place.is_held(), other.is_held()) == (False, True)
+
+
+def test_a_holder_that_is_known_to_be_gone_frees_its_place_at_once(tmp_path):
+    seen = []
+
+    def is_gone(holder, silent_s):
+        seen.append(holder)
+        return holder == "somebody" and silent_s < 60
+
+    take_place(str(tmp_path), 1, 60, "somebody")
+    assert take_place(str(tmp_path), 1, 60) is None
+    assert take_place(str(tmp_path), 1, 60, "somebody else", is_gone) is not None
+    assert take_place(str(tmp_path), 1, 60, "a third", is_gone) is None
+    assert seen == ["somebody", "somebody else"]
+
+
 def test_nothing_is_left_but_the_places(tmp_path):
     for _ in range(20):
         take_place(str(tmp_path), 2, 60).give_back()

@@ -102,8 +102,16 @@ def test_explain_and_running_agree(gate, quota):
 
 def test_version(gate):
     found = asked(gate, "--version")
-    assert set(found) == {"version", "python", "approval_format", "receipt_format"}
+    assert set(found) == {"version", "python", "approval_format", "receipt_format", "client"}
     assert gate("--version").stdout.startswith(f"dea-remote {found['version']}")
+
+
+def test_the_version_comes_with_the_address_that_the_login_node_sees(gate):
+    seen = {"SSH_CONNECTION": "203.0.113.7 50000 192.0.2.1 22"}
+    assert json.loads(gate("--version --json", env=seen).stdout)["client"] == "203.0.113.7"
+    assert gate("--version", env=seen).stdout.endswith(", asked from 203.0.113.7\n")
+    assert json.loads(gate("--version --json", env={"SSH_CONNECTION": "$(id) 1 2 3"}).stdout)["client"] == ""
+    assert json.loads(gate.start("--version", "--json").stdout)["client"] is None
 
 
 @pytest.mark.parametrize(

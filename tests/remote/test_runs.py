@@ -395,6 +395,13 @@ def test_a_new_attempt_runs_what_was_asked_for(counted):
     assert starts(counted) == 3
 
 
+def test_a_further_attempt_is_told_the_first_ones_id(gate):
+    gate.add("show", '#!/bin/sh\necho "${DEA_RUN_ID} ${DEA_ATTEMPT_OF-none}"\n')
+    assert gate.ask("--run-id run-0001 show").stdout == b"run-0001 none\n"
+    assert gate.ask("--run-id run-0001-a2 --rerun run-0001").stdout == b"run-0001-a2 run-0001\n"
+    assert gate.ask("--run-id run-0001-a3 --rerun run-0001-a2").stdout == b"run-0001-a3 run-0001\n"
+
+
 def test_an_id_is_not_taken_for_an_attempt_of_something_else(counted):
     counted.ask("--run-id run-0001 counted a")
     counted.ask("--run-id run-0002 counted a")

@@ -8,7 +8,7 @@
              | "--list" | "--version" | "--history" [ "--since" TIME ]      ask
              | "--describe" NAME
              | "--explain" NAME *argument
-             | ( "--audit-verify" | "--prune" ) *argument                   by hand only
+             | ( "--audit-verify" | "--prune" | "--doctor" ) *argument      by hand only
     from     = ( "--from-stdout" | "--from-stderr" ) BYTES
 
 `--json` can stand beside each question. A name is `[a-z][a-z0-9_]{0,63}`, so it is never taken for an option, and every
@@ -25,11 +25,11 @@ MAX_NAME_LENGTH = 64
 
 MIN_RUN_ID_LENGTH, MAX_RUN_ID_LENGTH = 8, 128
 
-QUESTIONS = ("--list", "--describe", "--explain", "--version", "--history", "--audit-verify", "--prune")
+QUESTIONS = ("--list", "--describe", "--explain", "--version", "--history", "--audit-verify", "--prune", "--doctor")
 """What can be asked instead of running a command."""
 
-BY_HAND_ONLY = ("--audit-verify", "--prune")
-"""What is answered to whoever is logged in, never to a key. Every word after it is its own."""
+BY_HAND_ONLY = ("--audit-verify", "--prune", "--doctor")
+"""What is answered to whoever is logged in, never to a key. Every word after it is its own, but `--json`."""
 
 RESULT, CANCEL, RERUN = "--result", "--cancel", "--rerun"
 VERBS = (RESULT, CANCEL, RERUN)
@@ -266,7 +266,9 @@ def request_of(words: "list[str]") -> Request:
     )
     name = request.name
     if question in BY_HAND_ONLY:
-        request.name, request.arguments = "", tuple(words[begin:])
+        own = words[begin:]
+        request.name, request.arguments = "", tuple(word for word in own if word != "--json")
+        request.as_json = request.as_json or "--json" in own
     elif verb or question in _NAMELESS:
         if begin < len(words):
             raise Refusal(USAGE, f"{verb or question} names no command: leave out {shown(name)}", run_id=run_id)

@@ -11,8 +11,9 @@ import stat
 import subprocess
 import time
 
-from dea.remote.approval import APPROVED, SCRIPTS, SITE, SITE_APPROVED
+from dea.remote.approval import APPROVED, SCRIPTS
 from dea.remote.audit import timestamp
+from dea.remote.decision import state_of
 from dea.remote.gate import STATE_FOLDER
 from dea.remote.releases import clean, self_test, switch, tree
 from dea.remote.releases.errors import ReleaseError
@@ -20,7 +21,7 @@ from dea.remote.releases.fetch import Git, check_signed, fetch, follows
 from dea.remote.releases.install import DUE
 from dea.remote.releases.settings import Layout, Settings, check_owned, read
 from dea.remote.releases.turn import Turn
-from dea.remote.signature import SignatureError, problem_with_signature
+from dea.remote.signature import SignatureError, problems_with_signatures
 
 TYPE_CHECKING = False  # as in `typing`: only for annotations
 if TYPE_CHECKING:
@@ -197,23 +198,13 @@ class Update:
 
 def state_folder(settings: Settings) -> str:
     """Return the state folder: the configured one, else that of the dispatcher that started this, else the default."""
-    prefix = os.environ.get("DEA_PREFIX")
     default = os.path.join(pwd.getpwuid(os.getuid()).pw_dir, STATE_FOLDER)
-    return settings.state or (os.path.dirname(os.path.dirname(prefix)) if prefix else default)
+    return settings.state or state_of(os.environ.get("DEA_PREFIX")) or default
 
 
 def _check_signatures(release: str, approvers: str) -> None:
-    scripts = os.path.join(release, SCRIPTS)
-    paths = [os.path.join(scripts, name, APPROVED) for name in sorted(os.listdir(scripts))]
-    paths = [path for path in paths if os.path.lexists(os.path.join(os.path.dirname(path), "run"))]
-    if os.path.lexists(os.path.join(scripts, SITE)):
-        paths.append(os.path.join(scripts, SITE_APPROVED))
-    problems = []
     try:
-        for path in paths:
-            problem = problem_with_signature(path, approvers)
-            if problem:
-                problems.append(f"{os.path.relpath(path, scripts)}: {problem}")
+        problems = problems_with_signatures(os.path.join(release, SCRIPTS), approvers)
     except (SignatureError, OSError) as error:
         raise ReleaseError(f"the approvals' signatures cannot be checked: {error}") from error
     if problems:

@@ -191,6 +191,9 @@ class _Handler:
                 f"{self._request.name} reads stdin, so it cannot run durably: a broken connection would end its input"
                 " early, and nobody would know; leave out --run-id",
             )
+        if self._first is not None:
+            # What a former attempt began elsewhere, a batch job say, can have an end that nobody heard of.
+            plan.environment["DEA_ATTEMPT_OF"] = self._first.run_id
         place = None
         if plan.max_parallel is not None and not self._exchange.is_by_hand:
             place = place_for(self._site, self._request.name, plan.max_parallel)

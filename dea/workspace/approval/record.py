@@ -81,7 +81,7 @@ def approve(name: str, *, key: Path | None = None, root: Path = checkout.ROOT) -
 
 
 def check_all(*, allowed_signers: Path | None = None, root: Path = checkout.ROOT) -> None:
-    """Check that everything is approved as it stands.
+    """Check that everything is approved as it stands, and say so.
 
     Args:
         allowed_signers: A file of who may approve (ssh-keygen(1), ALLOWED SIGNERS), to check signatures too, or None.
@@ -89,6 +89,17 @@ def check_all(*, allowed_signers: Path | None = None, root: Path = checkout.ROOT
 
     Raises:
         WorkspaceError: Naming every approval that is missing, stale, or not signed as asked.
+    """
+    if problems := problems_with_approvals(allowed_signers=allowed_signers, root=root):
+        raise WorkspaceError("\n".join(problems))
+    console.print(f"{len(approvable(root))} approvals are up to date", markup=False, soft_wrap=True)
+
+
+def problems_with_approvals(*, allowed_signers: Path | None = None, root: Path = checkout.ROOT) -> list[str]:
+    """Return every approval that is missing, stale, or not signed as asked, a sentence each; as `check_all` takes it.
+
+    Raises:
+        WorkspaceError: If signatures cannot be checked at all.
     """
     problems = []
     for name in approvable(root):
@@ -114,9 +125,7 @@ def check_all(*, allowed_signers: Path | None = None, root: Path = checkout.ROOT
     for stray in sorted(_scripts(root).glob(f"*/{approval.APPROVED}")):
         if stray.parent.name not in approvable(root):
             problems.append(f"{stray.relative_to(root)} approves what is no command: remove it")
-    if problems:
-        raise WorkspaceError("\n".join(problems))
-    console.print(f"{len(approvable(root))} approvals are up to date", markup=False, soft_wrap=True)
+    return problems
 
 
 def document_for(name: str, root: Path = checkout.ROOT, *, site: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -7,7 +7,17 @@ user's `~/.ssh` or `~/.aws` is read or written, and nothing is left at the end, 
 """
 
 from dea.workspace.sandbox.client import REGION, LoginNodeKind, Sandbox, sandbox
-from dea.workspace.sandbox.exported import exported_session, leads_to_a_sandbox
+from dea.workspace.sandbox.exported import check_leads_to_aws, exported_session, exported_ssm, leads_to_a_sandbox
 from dea.workspace.sandbox.identity import ACCOUNT
 
-__all__ = ["ACCOUNT", "REGION", "LoginNodeKind", "Sandbox", "exported_session", "leads_to_a_sandbox", "sandbox"]
+__all__ = [
+    "ACCOUNT",
+    "REGION",
+    "LoginNodeKind",
+    "Sandbox",
+    "check_leads_to_aws",
+    "exported_session",
+    "exported_ssm",
+    "leads_to_a_sandbox",
+    "sandbox",
+]

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 LoginNodeKind = Literal["openssh", "asyncssh"]
+"""What serves SSH."""
 
 REGION = "ap-southeast-2"
+"""The region that a sandbox's AWS is in."""
+
 ACCESS_KEY = "sandbox"
 """The access key of every sandbox: no account of AWS has one like it."""
 

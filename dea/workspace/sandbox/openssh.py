@@ -18,7 +18,8 @@ START_TIMEOUT_S = 10.0
 _TRIES = 5
 
 # StrictModes is off because it refuses any file below the world-writable /tmp; the folder itself is 0700.
-# Forwarding and subsystems stay at their defaults (on): what refuses them has to be the key's `restrict`.
+# Forwarding and subsystems are on: what refuses them has to be the key's `restrict`. For X11 that takes an xauth, or what
+# stands for one.
 _CONFIG = """\
 ListenAddress {host}:{port}
 HostKey {host_key}
@@ -34,6 +35,8 @@ StrictModes no
 AcceptEnv LANG LC_*
 SetEnv HOME={home}
 Subsystem sftp internal-sftp
+X11Forwarding yes
+XAuthLocation /bin/true
 MaxStartups 100:30:200
 PrintMotd no
 PrintLastLog no

@@ -7,7 +7,8 @@
 A check says yes, no, or that it could not be tried here; the last is no pass.
 """
 
-from dea.workspace.validation.checks import CHECKS, Check
+from dea.remote.checks import Check
+from dea.workspace.validation.checks import CHECKS
 from dea.workspace.validation.package import Opened, opened
 from dea.workspace.validation.tasks import validate
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
+from dea.remote.checks import Check, listed
 from dea.workspace import environment
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.packaging.assembly import MAX_UNZIPPED_BYTES, MAX_UPLOAD_BYTES, megabytes
@@ -12,30 +12,11 @@ from dea.workspace.packaging.manifest import Unreadable
 from dea.workspace.validation import native, shapes, variables
 from dea.workspace.validation.package import Answers, Opened
 
-_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Check:
-    """What one check came to.
-
-    Attributes:
-        check: Its name.
-        ok: Whether the package passes; None if it could not be tried here, which is no pass.
-        detail: What was found.
-        remedy: What to do; empty if nothing is to be done.
-    """
-
-    check: str
-    ok: bool | None
-    detail: str
-    remedy: str = ""
-
 
 def archive(package: Opened) -> Check:
     """The zip unpacks whole, into its own folder, each file once."""
     if package.faults:
-        return Check("archive", False, _listed(package.faults), _again(package))
+        return Check("archive", False, listed(package.faults), _again(package))
     return Check("archive", True, f"{len(package.files)} files unpack as they should")
 
 
@@ -71,7 +52,7 @@ def _fault_of_handler(answers: Answers, where: str) -> tuple[str, str]:
         return answers.handler, "requirements.txt names what is packaged, function.yaml the handler"
     if answers.written:
         return (
-            f"importing it writes into its own folder: {_listed(answers.written)}",
+            f"importing it writes into its own folder: {listed(answers.written)}",
             "write to /tmp: the folder is read-only on Lambda",
         )
     return "", ""
@@ -94,7 +75,7 @@ def requirements(package: Opened) -> Check:
     if package.answers is not None:
         problems += [problem for problem in package.answers.modules.values() if problem]
     if problems:
-        return Check("requirements", False, _listed(problems), _again(package))
+        return Check("requirements", False, listed(problems), _again(package))
     count = len(said.requirements)
     if package.answers is None or package.not_imported:
         return _untried(package, "requirements", f"{count} are there and were not imported")
@@ -107,7 +88,7 @@ def libraries(package: Opened) -> Check:
     """Every native library is for the package's architecture, its Python and a C library that the runtime has."""
     found = [name for name in package.files if native.is_library(package.folder / name)]
     if problems := native.problems(package.folder, found, package.target):
-        said = _listed([f"{name} {problem}" for name, problem in problems.items()])
+        said = listed([f"{name} {problem}" for name, problem in problems.items()])
         return Check("libraries", False, said, _again(package))
     glibc = ".".join(map(str, package.target.glibc))
     return Check("libraries", True, f"{len(found)} are for {package.target} and glibc {glibc} or older")
@@ -121,7 +102,7 @@ def compiled(package: Opened) -> Check:
     if package.answers is None or package.answers.compiled is None:
         return _untried(package, "compiled", f"{count} compiled modules were not compared with their sources")
     if wrong := package.answers.compiled["wrong"]:
-        return Check("compiled", False, _listed([f"{name} {why}" for name, why in wrong]), _again(package))
+        return Check("compiled", False, listed([f"{name} {why}" for name, why in wrong]), _again(package))
     return Check("compiled", True, f"{count} of {package.answers.compiled['modules']} modules, each from its source")
 
 
@@ -141,7 +122,7 @@ def no_secrets(package: Opened) -> Check:
     """No file has a secret's shape."""
     if places := shapes.found(package.folder, package.files):
         remedy = "keep it in an SSM parameter, and replace it: it has been written down"
-        return Check("secrets", False, _listed(places), remedy)
+        return Check("secrets", False, listed(places), remedy)
     return Check("secrets", True, f"none of {len(package.files)} files has a secret's shape")
 
 
@@ -157,20 +138,20 @@ def environment_variables(package: Opened) -> Check:
         return Check("variables", None, f"not compared: {error}")
     if found.undeclared:
         places = [f"{name} ({place})" for name, place in found.undeclared.items()]
-        return Check("variables", False, f"read and not declared: {_listed(places)}", "declare them in env_vars.yaml")
+        return Check("variables", False, f"read and not declared: {listed(places)}", "declare them in env_vars.yaml")
     if found.unresolved:
         return Check(
             "variables",
             False,
-            f"SSM parameters hold {_listed(found.unresolved)}, and the function would read the text ssm://NAME",
+            f"SSM parameters hold {listed(found.unresolved)}, and the function would read the text ssm://NAME",
             "call dea.lambdas.environment.resolve_ssm_variables() where its module begins",
         )
     said = "what is declared is read, and what is read is declared"
     if found.unread:
-        said = f"declared and not read by the function itself: {_listed(found.unread)}"
+        said = f"declared and not read by the function itself: {listed(found.unread)}"
     if found.unclear:
         said = f"{said if found.unread else 'what is read by a name that is written out is declared'}; "
-        said += f"not checked, because the name is not written out: {_listed(found.unclear)}"
+        said += f"not checked, because the name is not written out: {listed(found.unclear)}"
     return Check("variables", True, said)
 
 
@@ -199,8 +180,3 @@ def _untried(package: Opened, check: str, what: str) -> Check:
 
 def _again(package: Opened) -> str:
     return f"make it again with inv package --name {package.function.name}"
-
-
-def _listed(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-    return ", ".join(texts[:_SHOWN]) + more

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 from dea.workspace import checkout, environment
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.interface import STATUS_FAILED, print_json, progress
+from dea.workspace.interface import progress, tell
 from dea.workspace.validation import variables
 from dea.workspace.validation.checks import CHECKS
 from dea.workspace.validation.package import opened
-
-STATUS_NOT_TRIED = 2
-
-_WORDS = {True: "ok", False: "failed", None: "not tried"}
 
 
 def validate(name: str, *, zip_path: str, as_json: bool) -> int:
@@ -39,12 +34,4 @@ def validate(name: str, *, zip_path: str, as_json: bool) -> int:
         given = {}  # a check says why
     with progress(f"checking {path}"), opened(function, path, given) as package:
         checks = [check(package) for check in CHECKS]
-    if as_json:
-        print_json([asdict(check) for check in checks])
-    else:
-        for check in checks:
-            remedy = f"; {check.remedy}" if check.remedy else ""
-            print(f"{_WORDS[check.ok]:<10} {check.check:<13} {check.detail}{remedy}")
-    if any(check.ok is False for check in checks):
-        return STATUS_FAILED
-    return STATUS_NOT_TRIED if any(check.ok is None for check in checks) else 0
+    return tell(checks, as_json=as_json)

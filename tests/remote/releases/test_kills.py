@@ -40,20 +40,22 @@ class Cut:
         self.origin.command("needy", RUN.format(text), install_sh=INSTALL.format(text))
         return text, self.origin.commit()
 
-    def update(self, step):
+    def update(self, step, *options):
         """Run an update that is killed at a step; return its exit status."""
         self.file.write_text(f"{step}\n")
-        python, *rest = self.node.program()
+        python, *rest = [*self.node.program(), *options]
         words = [python, *rest] if self.inner else [python, str(DRIVER), str(self.file), *rest]
         self.node.configure(python=str(self.python) if self.inner else sys.executable)
         status = subprocess.run(words, capture_output=True, check=False, timeout=120).returncode
         self.node.configure(python=sys.executable)
         return status
 
-    def steps(self):
+    def steps(self, *options):
         """Return the steps of an update, by name."""
         self.change()
-        assert self.update(0) == 0
+        if options:
+            self.node.updated()
+        assert self.update(0, *options) == 0
         return self.file.read_text().split("\n")[1:]
 
     def check(self, step, name):
@@ -103,3 +105,51 @@ def test_a_kill_right_between_the_record_and_the_switch(node, origin):
     cut.check(number, steps[number - 1])
     assert node.updated("--rollback")["new"] == before
     assert node.serving() == before
+
+
+def test_going_back_is_killed_at_each_step(node, origin):
+    """What was cut off is repaired by the next update, at the beginning of the next round, or by going back once more."""
+    cut = Cut(node, origin, inner=False)
+    steps = cut.steps("--rollback")
+    for number in (*share(steps), None):
+        old = node.serving()
+        text, new = cut.change()
+        node.updated()
+        assert (node.serving(), node.dispatch("needy").stdout) == (new, f"{text}\n"), number
+        assert node.leftovers() == [], number
+        if number is None:
+            break
+        assert cut.update(number, "--rollback") == -9, steps[number - 1]
+        assert node.serving() in (old, new), steps[number - 1]
+        assert node.dispatch("needy").returncode == 0, steps[number - 1]
+        if node.serving() == new and number % 2:
+            assert node.updated("--rollback")["new"] == old, steps[number - 1]
+
+
+def test_the_first_update_is_killed_at_each_step_of_its_own(node, origin, tmp_path):
+    """It has no clone, link or record yet: the steps that later updates do not have are all tried here."""
+    file = tmp_path / "first"
+
+    def named(steps):
+        return [re.sub("[0-9a-f]{12,}", "TOKEN", name) for name in steps]
+
+    def first_update(step):
+        folder = tmp_path / f"node-{step}"
+        folder.mkdir()
+        fresh = type(node)(folder, origin)
+        file.write_text(f"{step}\n")
+        python, *rest = fresh.program()
+        return fresh, subprocess.run([python, DRIVER, file, *rest], capture_output=True, check=False, timeout=120)
+
+    later = named(Cut(node, origin, inner=False).steps())
+    commit = node.serving()
+    assert first_update(0)[0].serving() == commit
+    steps = named(file.read_text().split("\n")[1:])
+    own = [number for number, name in enumerate(steps, 1) if name not in later]
+    assert len(own) > 3
+    for number in own:
+        fresh, done = first_update(number)
+        assert done.returncode == -9, steps[number - 1]
+        assert fresh.serving() in (None, commit), steps[number - 1]
+        assert fresh.updated()["problem"] is None, steps[number - 1]
+        assert (fresh.serving(), fresh.leftovers()) == (commit, []), steps[number - 1]

@@ -56,8 +56,8 @@ def test_a_killed_holder_on_this_node_is_noticed_at_once(tmp_path):
 
 
 def on_another_node(tmp_path, lost_after_s):
-    path = tmp_path / "turn.3"
-    path.write_text(f"another-node 0-0-0 1 1 {lost_after_s}")
+    path = tmp_path / "0.3"
+    path.write_text(f"{lost_after_s} another-node 0-0-0 1 1")
     return path
 
 
@@ -74,7 +74,7 @@ def test_a_holder_on_another_node_counts_while_its_heart_beats(tmp_path):
 
 
 def test_a_turn_that_nobody_can_read_counts_by_its_heartbeat(tmp_path):
-    path = tmp_path / "turn.0"
+    path = tmp_path / "0.0"
     path.write_text("?")
     refused(tmp_path)
     os.utime(path, (1, 1))
@@ -92,7 +92,7 @@ def test_who_stood_still_for_too_long_notices_that_the_turn_is_anothers(tmp_path
 
 def test_the_heart_beats_while_it_is_held(tmp_path, until):
     with Turn(tmp_path, lost_after_s=0.3):
-        (path,) = tmp_path.glob("turn.*")
+        (path,) = tmp_path.glob("0.*")
         first = path.stat().st_mtime_ns
         until(lambda: path.stat().st_mtime_ns > first)
     assert path.stat().st_mtime == 0

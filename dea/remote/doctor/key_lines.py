@@ -1,0 +1,144 @@
+r"""Reads `authorized_keys` as sshd does (sshd(8), AUTHORIZED_KEYS FILE FORMAT), to look at it; writing it is not done here."""
+
+import os
+from dataclasses import dataclass
+
+from dea.remote.contract.words import QuotingError, split
+
+_KEY_TYPES = ("ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-")
+_PROGRAM = "/dea/remote/__main__.py"
+_FOLDER = "/dea/remote"  # the slow form, which works too
+
+
+@dataclass(frozen=True)
+class KeyLine:
+    """One line that lets a key in.
+
+    Attributes:
+        file: The file that it is in.
+        number: Its number there, from 1 on.
+        options: Its options in order: each name in lower case, and its value, empty for a flag.
+        key: The key's type and base64.
+    """
+
+    file: str
+    number: int
+    options: "tuple[tuple[str, str], ...]"
+    key: str
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.file)} line {self.number}"
+
+    @property
+    def names(self) -> "list[str]":
+        """The names of its options."""
+        return [name for name, _ in self.options]
+
+    def value(self, name: str) -> "str | None":
+        """Return the value of an option, or None if the line does not have it."""
+        return next((value for one, value in self.options if one == name), None)
+
+    @property
+    def words(self) -> "list[str] | None":
+        """The words of its forced command; None if a shell would read more in it than words."""
+        try:
+            words, operators = split(self.value("command") or "")
+        except QuotingError:
+            return None
+        return None if operators else words
+
+    @property
+    def program_at(self) -> int:
+        """Which of the words is the dispatcher, from 0 on; -1 if none is."""
+        words = self.words or []
+        return next((at for at, word in enumerate(words) if _checkout_in(word) is not None), -1)
+
+    @property
+    def checkout(self) -> "str | None":
+        """The checkout whose dispatcher its forced command starts, as it is written; None if it starts another program."""
+        words = self.words
+        if words is not None:
+            return _checkout_in(words[self.program_at]) if self.program_at >= 0 else None
+        # Not to be told apart without a shell: the word that it most likely is.
+        return next((at for at in map(_checkout_in, (self.value("command") or "").split()) if at is not None), None)
+
+
+def read(path: str) -> "list[KeyLine]":
+    """Return the lines of a file that let a key in; those that sshd passes over are none.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with open(path, "rb") as file:
+        text = file.read().decode("utf-8", "surrogateescape")
+    found = []
+    for number, line in enumerate(text.split("\n"), 1):
+        parsed = parse(line)
+        if parsed is not None:
+            found.append(KeyLine(path, number, *parsed))
+    return found
+
+
+def parse(line: str) -> "tuple[tuple[tuple[str, str], ...], str] | None":
+    r"""Return the options and the key of a line, or None if it holds none.
+
+    >>> parse('restrict,command="echo \\"a, b\\"",from="10.0.0.0/8" ssh-ed25519 AAAA me')
+    ((('restrict', ''), ('command', 'echo "a, b"'), ('from', '10.0.0.0/8')), 'ssh-ed25519 AAAA')
+    >>> parse("ssh-ed25519 AAAA\r"), parse("# ssh-ed25519 AAAA"), parse("restrict")
+    (((), 'ssh-ed25519 AAAA'), None, None)
+    """
+    rest = line.strip(" \t\r\n")
+    if not rest or rest.startswith("#"):
+        return None
+    options: "list[tuple[str, str]]" = []
+    if not rest.startswith(_KEY_TYPES):
+        end = _end_of_options(rest)
+        options = [_option(text) for text in _between_commas(rest[:end])]
+        rest = rest[end:].strip(" \t")
+    words = rest.split()
+    if len(words) < 2 or not words[0].startswith(_KEY_TYPES):
+        return None
+    return tuple(options), f"{words[0]} {words[1]}"
+
+
+def _end_of_options(text: str) -> int:
+    """Return where the options end: at the first blank outside quotes."""
+    quoted = False
+    at = 0
+    while at < len(text) and (quoted or text[at] not in " \t"):
+        if text[at : at + 2] == '\\"':
+            at += 1
+        elif text[at] == '"':
+            quoted = not quoted
+        at += 1
+    return at
+
+
+def _between_commas(text: str) -> "list[str]":
+    found = [""]
+    quoted = False
+    at = 0
+    while at < len(text):
+        piece = text[at : at + 2] if text[at : at + 2] == '\\"' else text[at]
+        quoted ^= piece == '"'
+        if piece == "," and not quoted:
+            found.append("")
+        else:
+            found[-1] += piece
+        at += len(piece)
+    return found
+
+
+def _option(text: str) -> "tuple[str, str]":
+    name, _, value = text.partition("=")
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = value[1:-1]
+    # \" is undone inside the quotes, and nothing else is.
+    return name.lower(), value.replace('\\"', '"')
+
+
+def _checkout_in(word: str) -> "str | None":
+    for end in (_PROGRAM, _FOLDER):
+        if word.endswith(end):
+            return word[: -len(end)]
+    return None
