@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dea.workspace.interface import print_json, task
+from dea.workspace.interface import menu, print_json, task
 
 
 @task(help={"json": "Print JSON instead of tables."})
@@ -322,6 +322,31 @@ def cancel(context: Any, id: str, json: bool = False, target: str = "sandbox") -
     return runs.cancel(id, as_json=json, target=target)
 
 
+@task(
+    help={
+        "id": "The id of one job, to see its history (default: all jobs that are followed).",
+        "since": "Those submitted since then, whatever became of them: 2026-01-31, 2026-01-31T12:00 (UTC), or 90m, 12h, 2d.",
+        "state": "Those in this state only, as failed.",
+        "table": "The DynamoDB table (default: DEA_JOBS_TABLE of the shell, or dea-jobs).",
+        "json": "Print JSON, with everything that is known of each.",
+        "target": _TARGET,
+    },
+)
+def jobs(
+    context: Any,
+    id: str = "",
+    since: str = "",
+    state: str = "",
+    table: str = "",
+    json: bool = False,
+    target: str = "sandbox",
+) -> None:
+    """List the batch jobs that the functions follow, newest first; or one, with its history."""
+    from dea.workspace import jobs
+
+    jobs.show(job_id=id, since=since, state=state, table=table, as_json=json, target=target)
+
+
 @task(help={"set": "The new version, X.Y.Z, for all four distributions.", "json": "Print JSON."})
 def version(context: Any, set: str = "", json: bool = False) -> None:
     """Print the version, or set it in all four distributions at once."""
@@ -334,3 +359,222 @@ def version(context: Any, set: str = "", json: bool = False) -> None:
         print_json({"version": versions.current(), "written": versions.written()})
     else:
         print(versions.current())
+
+
+# Options that several of the tasks for keys have.
+_KEY = {"key": "Which of the three: run (commands), pull (triggers git_pull) or read (the repository)."}
+_LABEL = {
+    "label": "Its label on the login node, and its files' name (default: the key's own name).",
+    "folder": "Where its files are (default: ~/.ssh/dea-orchestration).",
+}
+_LIMITS = {
+    "allow": "What it may run: a command's name, or a pattern with * and ?; may be repeated (default: every command).",
+    "from": "From where it may be used: addresses, networks or names, as 192.0.2.0/24,*.example.org (default: everywhere).",
+    "expires": "Until when: 2030-12-31 (default: no end).",
+}
+_LOGIN = {
+    "login": "Your own way in to the account: user@host, or a name of your ssh configuration.",
+    "ssh": "The ssh program, with options if need be.",
+    "python": "The interpreter on the login node.",
+    "checkout": "The checkout or release there that edits authorized_keys, from the home folder on.",
+}
+_SSM = {
+    "user-path": "The prefix of its SSM parameters (default: orchestrator.raijin.users.default for run, .git_pull for pull).",
+    "no-check": "Do not log in with it: where from= does not admit this machine.",
+    "yes": "Do not ask.",
+}
+
+
+@task(
+    group="keys",
+    help={
+        **_KEY,
+        **_LABEL,
+        "anew": "Make another in the place of one that is there, or whose private half was stored and removed.",
+        "json": "Print JSON.",
+    },
+)
+def keys_make(
+    context: Any, key: str = "", label: str = "", folder: str = "", anew: bool = False, json: bool = False
+) -> None:
+    """Make the keys run and pull, or one, in files that you alone can read; print their public halves."""
+    from dea.workspace.keys import tasks
+
+    tasks.make(key, label=label, folder=folder, anew=anew, as_json=json)
+
+
+@task(
+    group="keys",
+    iterable=["allow"],
+    help={
+        **_KEY,
+        **_LABEL,
+        **_LIMITS,
+        "checkout": "What serves on the login node, an absolute path: /home/USER/dea-orchestration/current.",
+        "python": "The interpreter there.",
+        "state": "Its state folder (default: .dea-orchestration in the account's home folder).",
+    },
+)
+def keys_print(
+    context: Any,
+    key: str,
+    checkout: str = "",
+    python: str = "/usr/bin/python3",
+    state: str = "",
+    allow: Any = None,
+    from_: str = "",
+    expires: str = "",
+    label: str = "",
+    folder: str = "",
+) -> None:
+    """Print a key's line of authorized_keys; of the key read, its public half."""
+    from dea.workspace.keys import tasks
+
+    tasks.show(
+        key,
+        label=label,
+        folder=folder,
+        checkout=checkout,
+        python=python,
+        state=state,
+        allow=allow or (),
+        addresses=from_,
+        expires=expires,
+    )
+
+
+@task(
+    group="keys",
+    iterable=["allow"],
+    help={**_KEY, **_LABEL, **_LIMITS, **_LOGIN, "json": "Print what authorized_keys holds now, as JSON."},
+)
+def keys_install(
+    context: Any,
+    key: str,
+    login: str,
+    ssh: str = "ssh",
+    python: str = "/usr/bin/python3",
+    checkout: str = "dea-orchestration/current",
+    allow: Any = None,
+    from_: str = "",
+    expires: str = "",
+    label: str = "",
+    folder: str = "",
+    json: bool = False,
+) -> None:
+    """Let a key in on the login node: its line of authorized_keys, over your own ssh; no other line is touched."""
+    from dea.workspace.keys import tasks
+
+    tasks.install(
+        key,
+        label=label,
+        folder=folder,
+        login=login,
+        ssh=ssh,
+        python=python,
+        checkout=checkout,
+        allow=allow or (),
+        addresses=from_,
+        expires=expires,
+        as_json=json,
+    )
+
+
+@task(
+    group="keys",
+    help={
+        **_KEY,
+        **_LABEL,
+        **_SSM,
+        "user": "The account on the login node.",
+        "host": "The login node, as functions reach it: name or name:port.",
+        "kms-key-id": "The KMS key that encrypts the parameters: id, ARN or alias/NAME.",
+        "host-keys": "The login node's host keys, in a file (default: ask for them, show the fingerprints and have them confirmed).",
+        "keep": "Leave the private key's file where it is.",
+        "overwrite": "Replace what is stored under that prefix already.",
+        "json": "Print JSON.",
+    },
+)
+def keys_store(
+    context: Any,
+    key: str,
+    user: str,
+    host: str,
+    kms_key_id: str,
+    host_keys: str = "",
+    user_path: str = "",
+    keep: bool = False,
+    overwrite: bool = False,
+    no_check: bool = False,
+    yes: bool = False,
+    label: str = "",
+    folder: str = "",
+    json: bool = False,
+) -> None:
+    """Store a key in SSM with user, host and host keys, see that it logs in, and remove its file."""
+    from dea.workspace.keys import tasks
+
+    tasks.store(
+        key,
+        label=label,
+        folder=folder,
+        user=user,
+        host=host,
+        host_keys_file=host_keys,
+        kms_key_id=kms_key_id,
+        user_path=user_path,
+        keep=keep,
+        overwrite=overwrite,
+        unchecked=no_check,
+        confirmed=yes,
+        as_json=json,
+    )
+
+
+@task(
+    group="keys",
+    help={
+        **_KEY,
+        **_LOGIN,
+        **_SSM,
+        "label": "Its label on the login node (default: the key's own name).",
+        "kms-key-id": "The KMS key of the new one (default: that of the old one).",
+        "expires": "Until when the new one: 2030-12-31 (default: as the old one).",
+        "json": "Print JSON.",
+    },
+)
+def keys_rotate(
+    context: Any,
+    key: str,
+    login: str,
+    ssh: str = "ssh",
+    python: str = "/usr/bin/python3",
+    checkout: str = "dea-orchestration/current",
+    kms_key_id: str = "",
+    user_path: str = "",
+    expires: str = "",
+    no_check: bool = False,
+    yes: bool = False,
+    label: str = "",
+    json: bool = False,
+) -> None:
+    """Replace a stored key by a new one, which logs in before the old one goes."""
+    from dea.workspace.keys import tasks
+
+    tasks.rotate(
+        key,
+        label=label,
+        login=login,
+        ssh=ssh,
+        python=python,
+        checkout=checkout,
+        kms_key_id=kms_key_id,
+        user_path=user_path,
+        expires=expires,
+        unchecked=no_check,
+        confirmed=yes,
+        as_json=json,
+    )
+
+
+namespace = menu(globals())

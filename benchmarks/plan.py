@@ -29,6 +29,7 @@ PLAN = {
     "output": Part(rounds=5, least=3, limit_s=75),
     "dispatch": Part(rounds=80, least=60, limit_s=150),
     "jobs": Part(rounds=7, least=5, limit_s=30),
+    "jobs_table": Part(rounds=1, least=1, limit_s=60),
     "start": Part(rounds=60, least=40, limit_s=15),
     "cold_start": Part(rounds=20, least=10, limit_s=120),
     "packaging": Part(rounds=3, least=2, limit_s=270),

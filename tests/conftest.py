@@ -41,6 +41,20 @@ def _nothing_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield
 
 
+@pytest.fixture(scope="module")
+def aws_endpoint() -> str:
+    """An AWS for one module. moto's servers in one process have one state between them, so it is emptied first."""
+    import urllib.request
+
+    from dea.workspace.sandbox import aws
+
+    endpoint = aws.start()
+    reset = urllib.request.Request(f"{endpoint}/moto-api/reset", b"")
+    # A proxy would be asked for loopback addresses too.
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(reset, timeout=10).close()
+    return endpoint
+
+
 def require(missing: str | None) -> None:
     """Skip the running test because a real part is missing, with the line that says what to install; fail in CI."""
     if missing is None:

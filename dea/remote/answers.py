@@ -50,6 +50,14 @@ def answer(site: Site, key: Key, request: Request, client: "str | None" = None) 
         from dea.remote.runs.history import history
 
         found, lines = history(site, key, request.since)
+    elif request.question == "--authorize":
+        from dea.remote.authorize import report as report_authorized
+
+        found, lines = report_authorized(site.checkout, site.account, request.arguments)
+    elif request.question == "--bootstrap":
+        from dea.remote.bootstrap import report as report_bootstrap
+
+        status, found, lines = report_bootstrap(site.checkout, site.account, request.arguments)
     elif request.question == "--prune":
         from dea.remote.runs.prune import report as report_pruned
 

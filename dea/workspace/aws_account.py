@@ -1,4 +1,4 @@
-"""The caller's own AWS account, for what is told to use it: `--target aws`, `inv git-pull`. Nothing else in the workspace reaches it."""
+"""The caller's own AWS account, for what is told to use it: `--target aws`, `inv git-pull`, keys. Nothing else in the workspace reaches it."""
 
 from __future__ import annotations
 

@@ -10,11 +10,12 @@ import inspect
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from invoke.collection import Collection
 from invoke.exceptions import Exit
 from invoke.tasks import Task
 from invoke.tasks import task as invoke_task
@@ -30,6 +31,8 @@ STATUS_NOT_TRIED = 2
 """What a task ends with when no check failed and one could not be tried: that is no pass."""
 
 _ASKS_FOR_HELP = ("--help", "-h")
+
+_groups: dict[Task[Any], str] = {}
 
 _T = TypeVar("_T")
 
@@ -52,7 +55,7 @@ console: Console = _Console()  # type: ignore[assignment]  # it answers as the r
 """Where progress and remarks go; stdout is kept for what a program would read."""
 
 
-def task(**options: Any) -> Callable[[Callable[..., int | None]], Task[Any]]:
+def task(*, group: str = "", **options: Any) -> Callable[[Callable[..., int | None]], Task[Any]]:
     """Make an Invoke task of a function, so that a `WorkspaceError` ends it with one line on stderr and status 1.
 
     A TERM signal ends it as Ctrl-C does: what it has started and made goes with it.
@@ -61,13 +64,15 @@ def task(**options: Any) -> Callable[[Callable[..., int | None]], Task[Any]]:
     and would be `--help` in `inv TASK --help`.
 
     Args:
+        group: The group that it belongs to: a function `GROUP_NAME` is called as `inv GROUP.NAME`.
         **options: As for Invoke's own `task`.
 
     The function may return an exit status; None is 0.
     """
 
     def decorate(body: Callable[..., int | None]) -> Task[Any]:
-        called = body.__name__.replace("_", "-")
+        name = body.__name__.removeprefix(f"{group}_").replace("_", "-")
+        called = f"{group}.{name}" if group else name
         signature = inspect.signature(body)
         required = [name for name, one in signature.parameters.items() if one.default is one.empty]
 
@@ -90,10 +95,24 @@ def task(**options: Any) -> Callable[[Callable[..., int | None]], Task[Any]]:
             if status:
                 raise Exit(code=status)
 
-        made: Task[Any] = invoke_task(**{"positional": [], **options})(guarded)
+        made: Task[Any] = invoke_task(**{"positional": [], "name": name, **options})(guarded)
+        _groups[made] = group
         return made
 
     return decorate
+
+
+def menu(module: Mapping[str, Any]) -> Collection:
+    """Return what `inv --list` shows of a module: its tasks, those of a group below the group's name."""
+    found = Collection()
+    groups: dict[str, Collection] = {}
+    for one in module.values():
+        if isinstance(one, Task):
+            group = _groups[one]
+            (groups.setdefault(group, Collection(group)) if group else found).add_task(one)
+    for collection in groups.values():
+        found.add_collection(collection)
+    return found
 
 
 def _interrupt(*_: object) -> None:

@@ -19,6 +19,9 @@ from dea.workspace.interface import console, print_json
 # CloudFormation's names for what it knows of a stack's place (Fn::Sub): allowed for the account and the region, and in the
 # resources of function.yaml.
 _ACCOUNT, _REGION, _PARTITION = "${AWS::AccountId}", "${AWS::Region}", "${AWS::Partition}"
+# A variable of the function in the place of a resource's name.
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
+_IS_RESOURCE_NAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)  # no wildcard: a value is not to widen what was reviewed
 
 _IS_ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 _IS_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}", re.ASCII)
@@ -127,17 +130,18 @@ def document(
         function_name: Its name on Lambda; empty for its own.
 
     Raises:
-        WorkspaceError: If `function.yaml` declares a service without actions, or the prefix of the session's parameters is
-            itself an SSM parameter.
+        WorkspaceError: If `function.yaml` declares a service without actions, or a resource by a variable that has no value or
+            one that is no name; or if the prefix of the session's parameters is itself an SSM parameter.
     """
     declared = settings.read(function)
     _check_services(function, declared)
     parameters = _parameters(function, declared, variables, used or usage.read(function.folder))
+    named = _Named(function, variables)
     log_group = place.arn("logs", f"log-group:/aws/lambda/{function_name or function.name}:*")
     statements = [
         _statement("WriteLog", ["logs:CreateLogStream", "logs:PutLogEvents"], [log_group]),
         *(
-            _statement(f"Use{number}", one.actions, [_placed(resource, place) for resource in one.resources])
+            _statement(f"Use{number}", one.actions, [_placed(resource, place, named) for resource in one.resources])
             for number, one in enumerate(declared.permissions, 1)
         ),
     ]
@@ -204,10 +208,33 @@ def _to_write(service: str) -> str:
     return f"write - {service}: {{actions: ['{service}:...'], resources: ['{example}']}}"
 
 
-def _placed(resource: str, place: Place) -> str:
+@dataclass(frozen=True)
+class _Named:
+    """The names that a function's environment variables give to resources."""
+
+    function: checkout.Function
+    variables: Mapping[str, str | environment.SsmParameter]
+
+    def __call__(self, match: re.Match[str]) -> str:
+        """Return the value of a variable that a resource has in it.
+
+        Raises:
+            WorkspaceError: If it has none, or one that is no name.
+        """
+        value = self.variables.get(match[1])
+        if not isinstance(value, str) or not _IS_RESOURCE_NAME.fullmatch(value):
+            said = f"holds {value!r:.60}" if isinstance(value, str) else "has no value that is written down"
+            raise WorkspaceError(
+                f"{self.function.folder / settings.FILE_NAME}: services: {match[0]} in a resource: {match[1]} {said} in "
+                f"{environment.FILE_NAME}; give it a name of letters, digits and _ . - there"
+            )
+        return value
+
+
+def _placed(resource: str, place: Place, named: _Named) -> str:
     for name, value in ((_ACCOUNT, place.account), (_REGION, place.region), (_PARTITION, place.partition)):
         resource = resource.replace(name, value)
-    return resource
+    return _VARIABLE.sub(named, resource)
 
 
 def _statement(sid: str, actions: Iterable[str], resources: Iterable[str]) -> dict[str, Any]:

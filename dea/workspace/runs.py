@@ -244,13 +244,21 @@ def _asking(target: str) -> Iterator[RaijinSession]:
 
 
 def _session(target: str) -> RaijinSession:
+    return RaijinSession() if chosen(target) == "aws" else exported_session()
+
+
+def chosen(target: str) -> str:
+    """Return a target if that is what the environment leads to.
+
+    Raises:
+        WorkspaceError: If there is no such target, or the environment leads to the other one.
+    """
     if target not in TARGETS:
         raise WorkspaceError(f"--target {target!r} is not known: choose one of {', '.join(TARGETS)}")
     if target == "aws":
         check_leads_to_aws(os.environ)
-        return RaijinSession()
-    if not leads_to_a_sandbox(os.environ):
+    elif not leads_to_a_sandbox(os.environ):
         raise WorkspaceError(
             "this shell leads to no sandbox: run inv sandbox in another one and export here what it prints, or say --target aws"
         )
-    return exported_session()
+    return target

@@ -6,25 +6,31 @@ where its rows are prose that the code has no list of, how many there are. A tab
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pwd
 import re
 import subprocess
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from dea.lambdas import jobs
+from dea.lambdas.jobs import metrics
+from dea.lambdas.jobs.table import item_of
 from dea.raijin.credentials import USER_PATH_VARIABLE
+from dea.remote import authorize, bootstrap, fault, gate
 from dea.remote import doctor as remote_doctor
-from dea.remote import fault, gate
 from dea.remote.authorized_keys import forced_command
-from dea.remote.contract import receipt, request, schema, status
+from dea.remote.contract import job, receipt, request, schema, status
+from dea.remote.contract.job import Submitted
 from dea.remote.launch import environment_for
 from dea.remote.releases import pull
 from dea.remote.releases import settings as release_settings
+from dea.remote.schedulers import choose, commands, errors, modules
 from dea.workspace import approval, doctor, environment, interpreters, policy, settings
 from dea.workspace.approval import record
 from dea.workspace.approval import schema as described
@@ -107,6 +113,16 @@ def options_of_command(name: str) -> set[str]:
     return {f"--{rule['name']}" for rule in approved["arguments"]}
 
 
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Return the options of a word that is by hand only."""
+    return {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
+
+
+def first_record() -> jobs.JobRecord:
+    submitted = Submitted("pbs", "1.gadi-pbs", None, "tidy", "2026-01-01T00:00:00Z")
+    return jobs.recorded(submitted, run_id="run-00000001", command="submit_job", now=submitted.submitted)
+
+
 REFERENCE: dict[tuple[str, str, int], Callable[[], Expected]] = {
     ("command-yaml", "Keys", 0): lambda: {*described.COMMAND_KEYS},
     ("command-yaml", "Arguments", 0): lambda: {*described.RULE_KEYS},
@@ -133,7 +149,39 @@ REFERENCE: dict[tuple[str, str, int], Callable[[], Expected]] = {
     ("ssm-parameters", "SSM parameters", 0): lambda: {f"PREFIX.{part}" for part in policy._PARTS},
     ("ssm-parameters", "SSM parameters", 1): prefixes,
     ("errors", "Exit statuses", 0): exit_statuses,
+    ("jobs-table", "The table", 0): lambda: {*item_of(replace(first_record(), unknown_since="2026-01-01T00:00:00Z"))},
+    ("jobs-table", "States", 0): lambda: {*job.STATES},
+    ("jobs-table", "Events", 0): lambda: {*first_record().outbox[0]},
+    ("jobs-table", "Metrics", 0): lambda: {*metrics.of_standing(()), *metrics.of_changes(())},
+    ("jobs-table", "Environment variables", 0): lambda: {
+        name for name in constants("dea/lambdas/jobs/settings.py") if name.startswith("DEA_JOBS_")
+    },
+    ("by-hand", "--authorize", 0): lambda: options_of(authorize._parser()),
+    ("by-hand", "--bootstrap", 0): lambda: options_of(bootstrap._parser()),
+    ("by-hand", "Exit status", 0): lambda: {
+        "0",
+        str(bootstrap.UNFINISHED),
+        str(status.USAGE),
+        str(status.REFUSED),
+    },
     ("file-formats", "Files", 0): lambda: 15,
+    ("batch-jobs", "JOB", 0): lambda: {*job.Job("1", job.LOST).encode()},
+    ("batch-jobs", "States", 0): lambda: {*job.STATES},
+    ("batch-jobs", "Exit status", 0): lambda: {
+        "0",
+        "1",
+        "2",
+        str(errors.Unreachable.status),
+        str(errors.Uncertain.status),
+    },
+    ("batch-jobs", "What the site says", 0): lambda: {
+        choose.VARIABLE,
+        commands.INTERVAL,
+        modules.INIT,
+        "PBS_CONF_FILE",
+        "SLURM_CONF",
+    },
+    ("batch-jobs", "What the login node keeps", 0): lambda: 5,
     ("doctor", "On the login node", 0): lambda: options("dea/remote/doctor/answer.py", "report") | {"--json"},
     ("doctor", "On the login node", 1): lambda: {check.__name__ for check in remote_doctor.CHECKS},
     ("doctor", "On a developer's machine", 0): lambda: {*doctor.CHECKS},
@@ -210,7 +258,7 @@ def variables(heading: str) -> set[str]:
 def test_the_variables_that_commands_get() -> None:
     account = pwd.getpwuid(os.getuid())
     given = environment_for("quota", account, "/home/dea", {})
-    assert variables("Given to commands") == {*given} | {"DEA_PREFIX", "DEA_RUN_ID"}
+    assert variables("Given to commands") == {*given} | {"DEA_ATTEMPT_OF", "DEA_PREFIX", "DEA_RUN_ID"}
     declared = [row[0] for row in found("reference/environment-variables", "Given to commands", 0).rows][-2:]
     assert declared == [
         "what `environment` in `site.yaml` and `command.yaml` says",

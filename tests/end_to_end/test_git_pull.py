@@ -1,34 +1,30 @@
-"""git_pull through a real sshd: three keys, a repository behind SSH, updates while commands run, and none that fails."""
+"""git_pull through a real sshd: three keys, and a repository behind SSH. Updates while commands run are in `test_home`."""
 
 from __future__ import annotations
 
 import getpass
 import json
 import os
-import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
-from dea.raijin.credentials import USER_PATH_VARIABLE
 from dea.remote.authorized_keys import authorized_keys_line, forced_command
-from dea.workspace import approval, interpreters
-from dea.workspace.sandbox import openssh
+from dea.workspace import interpreters
+from dea.workspace.sandbox import aws, openssh
+from dea.workspace.sandbox.client import REGION
 from tests.conftest import ROOT, require
-from tests.end_to_end.conftest import Start
+from tests.end_to_end.updates import Developer
 
-GIT = ("git", "-c", "user.name=Test", "-c", "user.email=test@example.org")
 USER_PATH = "orchestrator.raijin.users.git_pull"
-GREET = "#!/bin/sh\necho hello\n"
 
 
-class LoginNode:
-    """An account behind sshd with its three keys, and the repository that it is updated from."""
+class LoginNode(Developer):
+    """The account that runs the tests, behind sshd with its three keys; and the developer of what it is updated from."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -36,14 +32,9 @@ class LoginNode:
         for path in (self.root, self.home):
             path.mkdir(mode=0o700)
         self.keys = {name: self._key(name) for name in ("run", "pull", "read", "host")}
-        self.bare, self.tree = folder / "origin.git", folder / "tree"
+        self.bare = folder / "origin.git"
+        super().__init__(folder / "tree", self.bare)
         self.git("init", "-q", "--bare", self.bare, cwd=folder)
-        self.git("init", "-q", self.tree, cwd=folder)
-        ignore = shutil.ignore_patterns("__pycache__")
-        for part in ("dea/remote", "raijin_scripts"):
-            shutil.copytree(ROOT / part, self.tree / part, ignore=ignore)
-        shutil.copy(ROOT / ".gitignore", self.tree)
-        self.command("greet", GREET)
         authorized_keys = self.home / "authorized_keys"
         authorized_keys.write_text("".join(f"{line}\n" for line in self._lines()))
         authorized_keys.chmod(0o600)
@@ -89,30 +80,6 @@ class LoginNode:
         key = self.folder / name
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", key], check=True)
         return key
-
-    def git(self, *arguments: str | Path, cwd: Path | None = None) -> str:
-        environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-        command = [*GIT, *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=cwd or self.tree, env=environment, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    def command(self, name: str, run: str, install: str | None = None) -> None:
-        """Write a command and approve it."""
-        folder = self.tree / "raijin_scripts" / name
-        folder.mkdir(exist_ok=True)
-        for file, text in (("run", run), ("install.sh", install)):
-            if text is not None:
-                (folder / file).write_text(text)
-                (folder / file).chmod(0o755)
-        (folder / "command.yaml").write_text("summary: For a test.\n")
-        approval.approve(name, root=self.tree)
-
-    def commit(self) -> str:
-        self.git("add", "--all")
-        self.git("commit", "-q", "--allow-empty", "-m", "For a test")
-        self.git("push", "-q", self.bare, "HEAD:refs/heads/production")
-        return self.git("rev-parse", "HEAD")
 
     def first_update(self) -> str:
         """What bootstrap does: the first release is built by a plain checkout."""
@@ -208,25 +175,26 @@ def test_a_commit_that_is_not_signed_does_not_serve(node: LoginNode) -> None:
     done = node.ssh("pull")
     assert (done.returncode, node.serving) == (1, old)
     assert "is not signed by one of the allowed signers" in done.stderr
-    for name, value in (("gpg.format", "ssh"), ("user.signingkey", node.keys["host"]), ("commit.gpgsign", "true")):
-        node.git("config", name, str(value))
+    node.signs_with(node.keys["host"])
     new = node.commit()
     done = node.ssh("pull")
     assert (done.returncode, node.serving) == (0, new), done.stderr
 
 
-def test_the_function_updates_the_login_node(node: LoginNode, start_sandbox: Start) -> None:
+def test_the_function_updates_the_login_node(node: LoginNode, aws_endpoint: str) -> None:
     node.first_update()
-    account = start_sandbox("openssh")
     values = {
         "user": getpass.getuser(),
         "host": f"{openssh.HOST}:{node.port}",
         "pkey": node.keys["pull"].read_text(),
         "hostkey": node.keys["host"].with_suffix(".pub").read_text(),
     }
-    account.store({f"{USER_PATH}.{name}": value for name, value in values.items()})
-    environment = account.environment()
-    del environment[USER_PATH_VARIABLE]
+    aws.store(aws_endpoint, REGION, {f"{USER_PATH}.{name}": value for name, value in values.items()})
+    settings = {
+        "AWS_ENDPOINT_URL": aws_endpoint, "AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox",
+        "AWS_DEFAULT_REGION": REGION, "AWS_REGION": REGION, "NO_PROXY": "*", "no_proxy": "*",
+    }  # fmt: skip
+    environment = {**os.environ, **settings}
     inv = Path(sys.executable).parent / "inv"
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -255,86 +223,3 @@ def test_the_function_updates_the_login_node(node: LoginNode, start_sandbox: Sta
     assert "has changed since it was approved" in failed.stderr
     assert run("run-lambda", "--name", "git_pull", "--target", "aws", "--yes").returncode == 1
     assert node.serving == commit
-
-
-def _stale(node: LoginNode) -> None:
-    (node.tree / "raijin_scripts" / "greet" / "run").write_text("#!/bin/sh\necho evil\n")
-
-
-def _failing(node: LoginNode) -> None:
-    node.command("needy", GREET, install="#!/bin/sh\nexit 3\n")
-
-
-def _broken(node: LoginNode) -> None:
-    (node.tree / "dea" / "remote" / "dispatcher.py").write_text("import nothing_of_that_name\n")
-
-
-BAD: list[tuple[Callable[[LoginNode], None], str]] = [
-    (_stale, "has changed since it was approved"),
-    (_failing, "needy: its install.sh failed"),
-    (_broken, "its dispatcher does not start"),
-]
-
-
-class Traffic:
-    """Commands that are dispatched all the while, directly and through sshd, and what went wrong with them."""
-
-    def __init__(self, node: LoginNode, program: list[str]) -> None:
-        self._node = node
-        self._gate = [*program, "--key", "run", "--home", str(node.home), "--state", str(node.state)]
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=target) for target in (self._direct, self._direct, self._by_ssh)]
-        self.wrong: list[str] = []
-        self.direct = self.by_ssh = 0
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(300)
-
-    def _direct(self) -> None:
-        environment = {"PATH": os.environ["PATH"], "SSH_ORIGINAL_COMMAND": "greet"}
-        while not self._over.is_set() or self.direct < 500:
-            self._check(subprocess.run(self._gate, env=environment, capture_output=True, text=True, check=False))
-            self.direct += 1
-
-    def _by_ssh(self) -> None:
-        while not self._over.is_set():
-            self._check(self._node.ssh("run", "greet"))
-            self.by_ssh += 1
-
-    def _check(self, done: subprocess.CompletedProcess[str]) -> None:
-        if done.returncode != 0 or done.stdout not in ("hello\n", "good 0\n", "good 1\n", "good 2\n"):
-            self.wrong.append(f"{done.returncode} {done.stdout!r} {done.stderr!r}")
-
-
-def test_five_hundred_commands_run_during_updates_and_none_fails(node: LoginNode) -> None:
-    """Good updates, bad ones that must not go live, and going back."""
-    node.first_update()
-    program = [str(interpreters.login_node()), "-I", "-S", str(node.current / "dea" / "remote" / "__main__.py")]
-    with Traffic(node, program) as traffic:
-        for number, (spoil, said) in enumerate(BAD):
-            node.command("greet", f"#!/bin/sh\necho good {number}\n")
-            good = node.commit()
-            done = node.ssh("pull")
-            assert (done.returncode, node.serving) == (0, good), done.stderr
-            spoil(node)
-            node.commit()
-            done = node.ssh("pull")
-            assert (done.returncode, node.serving) == (1, good)
-            assert said in done.stderr
-            node.git("rm", "-rqf", ".")
-            node.git("checkout", "-q", good, "--", ".")
-        rollback = [*program[:3], str(node.current / "dea/remote/releases/__main__.py"), "--rollback"]
-        environment = {"PATH": os.environ["PATH"], "DEA_PREFIX": str(node.state / "prefix" / "x")}
-        done = subprocess.run(rollback, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert node.serving != good
-    assert traffic.wrong == []
-    assert traffic.direct >= 500
-    assert traffic.by_ssh >= 5

@@ -81,14 +81,6 @@ def test_nothing_that_runs_elsewhere_knows_the_workspace() -> None:
             assert not {name for name in imported(path) if name.startswith("dea.workspace")}, path
 
 
-def test_only_the_sandboxs_keeper_serves_aws() -> None:
-    """The server's state is one for each process: two of them in one, as in the tests', would share keys and aliases."""
-    sandbox = ROOT / "dea" / "workspace" / "sandbox"
-    for path in (path for part in ("dea", "tests", "benchmarks", "docs") for path in (ROOT / part).rglob("*.py")):
-        serving = {name for name in imported(path) if name.startswith(("moto", "dea.workspace.sandbox.aws"))}
-        assert serving == set() or path.parent == sandbox, path
-
-
 def test_siblings_are_found_in_the_workspace_and_installed_as_plain_files() -> None:
     for part in PARTS:
         project = tomllib.loads((ROOT / "dea" / part / "pyproject.toml").read_text("utf-8"))

@@ -86,7 +86,7 @@ def test_when_the_time_is_over_what_was_measured_stays_and_the_rest_is_said(copy
 def test_the_plan_has_every_benchmark_and_fits_into_its_time() -> None:
     assert set(PLAN) == {path.parent.name for path in FOLDER.glob("*/__main__.py")}
     assert sum(part.limit_s for part in PLAN.values()) <= LIMIT_S
-    assert all(2 <= part.least <= part.rounds for part in PLAN.values())
+    assert all(1 <= part.least <= part.rounds for part in PLAN.values())
 
 
 def test_every_benchmark_has_its_line_its_figures_and_its_place_in_the_documentation() -> None:
@@ -95,7 +95,7 @@ def test_every_benchmark_has_its_line_its_figures_and_its_place_in_the_documenta
     results = json.loads(RESULTS.read_text("utf-8"))
     for name in PLAN:
         assert f"\n| `{name}` | " in readme
-        assert f"```{{benchmark}} {name}\n" in pages
+        assert f"```{{benchmark}} {name}" in pages
         assert results[name]["tables"]
         assert {"cores", "architecture", "system", "python"} <= set(results[name]["machine"])
     assert list(results) == list(PLAN)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.stub import Stubber
 
 from dea.workspace import environment
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.sandbox import sandbox
+from dea.workspace.sandbox import aws
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -175,11 +175,11 @@ def test_what_is_shown_of_a_parameter_is_its_name(read) -> None:
 
 
 @pytest.fixture(scope="module")
-def ssm() -> Iterator[SSMClient]:
-    """A client of the sandbox's SSM, which holds twelve SecureStrings."""
-    with sandbox() as box:
-        box.store({f"dea.p{number}": f"{SECRET}-{number}" for number in range(12)})
-        yield box.ssm()
+def ssm(aws_endpoint: str) -> SSMClient:
+    """A client of moto's server, which holds twelve SecureStrings."""
+    aws.store(aws_endpoint, "ap-southeast-2", {f"dea.p{number}": f"{SECRET}-{number}" for number in range(12)})
+    session = boto3.Session("key", "secret", region_name="ap-southeast-2")
+    return session.client("ssm", endpoint_url=aws_endpoint, config=Config(proxies={}))
 
 
 def test_parameters_are_read_decrypted_ten_at_a_time(ssm: SSMClient) -> None:

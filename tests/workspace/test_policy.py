@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from dea.lambdas.jobs import EventBus, JobsTable, recorded
 from dea.raijin import ParameterAccessDenied, RaijinSession
+from dea.remote.contract.job import Job, Submitted
 from dea.workspace import checkout, environment, policy, run_lambda
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.sandbox import ACCOUNT, REGION, sandbox
@@ -300,3 +303,71 @@ def handler(event, context):
     out, err = capfd.readouterr()
     assert out == "null\n"
     assert "the sandbox checks no permissions of the function: " in err
+
+
+NAMED = """
+services:
+  - dynamodb:
+      actions: [dynamodb:PutItem]
+      resources: ['arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${DEA_JOBS_TABLE}/index/open']
+"""
+
+
+def test_a_resource_can_be_named_by_a_variable(tmp_path: Path) -> None:
+    document = policy.document(made(tmp_path, settings=NAMED), {"DEA_JOBS_TABLE": "jobs-prod"}, PLACE)
+    [resource] = statements(document)["Use1"]["Resource"]
+    assert resource == "arn:aws:dynamodb:ap-southeast-2:123456789012:table/jobs-prod/index/open"
+    assert lint(document) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({}, "DEA_JOBS_TABLE has no value that is written down in env_vars.yaml"),
+        ({"DEA_JOBS_TABLE": environment.SsmParameter("x")}, "DEA_JOBS_TABLE has no value that is written down"),
+        ({"DEA_JOBS_TABLE": "*"}, r"DEA_JOBS_TABLE holds '\*'"),
+        ({"DEA_JOBS_TABLE": "a/b"}, "DEA_JOBS_TABLE holds 'a/b'"),
+        ({"DEA_JOBS_TABLE": ""}, "DEA_JOBS_TABLE holds ''"),
+        ({"DEA_JOBS_TABLE": "${AWS::Region}"}, "DEA_JOBS_TABLE holds"),
+    ],
+)
+def test_a_variable_that_holds_no_name_is_an_error(tmp_path: Path, variables: dict[str, Any], said: str) -> None:
+    with pytest.raises(
+        WorkspaceError, match=rf"function\.yaml: services: \$\{{DEA_JOBS_TABLE\}} in a resource: {said}"
+    ):
+        policy.document(made(tmp_path, settings=NAMED), variables, PLACE)
+
+
+def test_what_the_functions_of_jobs_do_their_policies_allow_and_nothing_else() -> None:
+    submitted = Submitted("pbs", "1.gadi-pbs", None, "tidy", "2026-01-01T00:00:00Z")
+    first = recorded(submitted, run_id="run-00000001", command="submit_job", now=submitted.submitted)
+    seen = first.seen(Job("1.gadi-pbs", "running"), "2026-01-01T01:00:00Z", now="2026-01-01T01:00:00Z", lost_after_s=1)
+    assert seen is not None
+    with sandbox() as box:
+        for name, acts, refused in (
+            ("submit_job", ("record", "find"), ("send", "since")),
+            ("track_jobs", ("followed", "write", "send", "settle"), ("since", "delete")),
+            ("cancel_job", ("find", "write", "send", "settle"), ("since", "delete")),
+        ):
+            function = checkout.function(name)
+            values = environment.read(function.folder / environment.FILE_NAME).values(None)
+            with box.restricted(policy.document(function, values, policy.Place(ACCOUNT, REGION))) as role:
+                session = boto3.Session(*role.values(), region_name=REGION)
+                client = session.client("dynamodb", endpoint_url=box.endpoint_url)
+                table = JobsTable(str(values["DEA_JOBS_TABLE"]), client)
+                bus = EventBus("default", session.client("events", endpoint_url=box.endpoint_url))
+                each = {
+                    "record": partial(table.record, first),
+                    "find": partial(table.find, "1.gadi-pbs"),
+                    "followed": table.followed,
+                    "write": partial(table.write, [seen]),
+                    "send": partial(bus.send, [seen]),
+                    "settle": partial(table.settle, [seen.told()]),
+                    "since": lambda table=table: list(table.since("")),
+                    "delete": partial(client.delete_table, TableName="dea-jobs"),
+                }
+                for act in acts:
+                    each[act]()
+                for act in refused:
+                    with pytest.raises(ClientError, match="not authorized to perform"):
+                        each[act]()

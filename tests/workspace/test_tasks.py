@@ -87,6 +87,9 @@ def test_run_lambda_prints_what_it_set_the_log_and_the_result() -> None:
         (["package"], "inv package: --name is missing; inv --help package says what it takes"),
         (["package", "--json"], "inv package: --name is missing"),
         (["package", "--name", "--help"], "inv package: --name is missing"),
+        (["keys.make", "--key", "nope"], "inv keys.make: --key 'nope' is none: choose one of run, pull, read"),
+        (["keys.install", "--key", "run"], "inv keys.install: --login is missing"),
+        (["keys.rotate", "--key", "run", "--login", "x"], "give --yes if it is meant"),
         (["cancel", "--help"], "inv cancel: --id is missing; inv --help cancel says what it takes"),
     ],
 )

@@ -8,7 +8,7 @@
              | "--list" | "--version" | "--history" [ "--since" TIME ]      ask
              | "--describe" NAME
              | "--explain" NAME *argument
-             | ( "--audit-verify" | "--prune" | "--doctor" ) *argument      by hand only
+             | ( "--audit-verify" | "--prune" | "--doctor" | "--authorize" | "--bootstrap" ) *argument   by hand only
     from     = ( "--from-stdout" | "--from-stderr" ) BYTES
 
 `--json` can stand beside each question. A name is `[a-z][a-z0-9_]{0,63}`, so it is never taken for an option, and every
@@ -25,11 +25,11 @@ MAX_NAME_LENGTH = 64
 
 MIN_RUN_ID_LENGTH, MAX_RUN_ID_LENGTH = 8, 128
 
-QUESTIONS = ("--list", "--describe", "--explain", "--version", "--history", "--audit-verify", "--prune", "--doctor")
-"""What can be asked instead of running a command."""
-
-BY_HAND_ONLY = ("--audit-verify", "--prune", "--doctor")
+BY_HAND_ONLY = ("--audit-verify", "--prune", "--doctor", "--authorize", "--bootstrap")
 """What is answered to whoever is logged in, never to a key. Every word after it is its own, but `--json`."""
+
+QUESTIONS = ("--list", "--describe", "--explain", "--version", "--history", *BY_HAND_ONLY)
+"""What can be asked instead of running a command."""
 
 RESULT, CANCEL, RERUN = "--result", "--cancel", "--rerun"
 VERBS = (RESULT, CANCEL, RERUN)

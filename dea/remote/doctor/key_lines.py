@@ -1,11 +1,11 @@
-r"""Reads `authorized_keys` as sshd does (sshd(8), AUTHORIZED_KEYS FILE FORMAT), to look at it; writing it is not done here."""
+"""The lines of `authorized_keys` that let keys in, to be looked at; how one is read is `dea.remote.authorized_keys`'s."""
 
 import os
 from dataclasses import dataclass
 
+from dea.remote.authorized_keys import parse
 from dea.remote.contract.words import QuotingError, split
 
-_KEY_TYPES = ("ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-")
 _PROGRAM = "/dea/remote/__main__.py"
 _FOLDER = "/dea/remote"  # the slow form, which works too
 
@@ -75,66 +75,9 @@ def read(path: str) -> "list[KeyLine]":
     for number, line in enumerate(text.split("\n"), 1):
         parsed = parse(line)
         if parsed is not None:
-            found.append(KeyLine(path, number, *parsed))
+            options, key = parsed
+            found.append(KeyLine(path, number, options, f"{key.kind} {key.data}"))
     return found
-
-
-def parse(line: str) -> "tuple[tuple[tuple[str, str], ...], str] | None":
-    r"""Return the options and the key of a line, or None if it holds none.
-
-    >>> parse('restrict,command="echo \\"a, b\\"",from="10.0.0.0/8" ssh-ed25519 AAAA me')
-    ((('restrict', ''), ('command', 'echo "a, b"'), ('from', '10.0.0.0/8')), 'ssh-ed25519 AAAA')
-    >>> parse("ssh-ed25519 AAAA\r"), parse("# ssh-ed25519 AAAA"), parse("restrict")
-    (((), 'ssh-ed25519 AAAA'), None, None)
-    """
-    rest = line.strip(" \t\r\n")
-    if not rest or rest.startswith("#"):
-        return None
-    options: "list[tuple[str, str]]" = []
-    if not rest.startswith(_KEY_TYPES):
-        end = _end_of_options(rest)
-        options = [_option(text) for text in _between_commas(rest[:end])]
-        rest = rest[end:].strip(" \t")
-    words = rest.split()
-    if len(words) < 2 or not words[0].startswith(_KEY_TYPES):
-        return None
-    return tuple(options), f"{words[0]} {words[1]}"
-
-
-def _end_of_options(text: str) -> int:
-    """Return where the options end: at the first blank outside quotes."""
-    quoted = False
-    at = 0
-    while at < len(text) and (quoted or text[at] not in " \t"):
-        if text[at : at + 2] == '\\"':
-            at += 1
-        elif text[at] == '"':
-            quoted = not quoted
-        at += 1
-    return at
-
-
-def _between_commas(text: str) -> "list[str]":
-    found = [""]
-    quoted = False
-    at = 0
-    while at < len(text):
-        piece = text[at : at + 2] if text[at : at + 2] == '\\"' else text[at]
-        quoted ^= piece == '"'
-        if piece == "," and not quoted:
-            found.append("")
-        else:
-            found[-1] += piece
-        at += len(piece)
-    return found
-
-
-def _option(text: str) -> "tuple[str, str]":
-    name, _, value = text.partition("=")
-    if len(value) > 1 and value[0] == value[-1] == '"':
-        value = value[1:-1]
-    # \" is undone inside the quotes, and nothing else is.
-    return name.lower(), value.replace('\\"', '"')
 
 
 def _checkout_in(word: str) -> "str | None":

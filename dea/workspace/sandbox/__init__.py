@@ -7,7 +7,13 @@ user's `~/.ssh` or `~/.aws` is read or written, and nothing is left at the end, 
 """
 
 from dea.workspace.sandbox.client import REGION, LoginNodeKind, Sandbox, sandbox
-from dea.workspace.sandbox.exported import check_leads_to_aws, exported_session, exported_ssm, leads_to_a_sandbox
+from dea.workspace.sandbox.exported import (
+    check_leads_to_aws,
+    exported_dynamodb,
+    exported_session,
+    exported_ssm,
+    leads_to_a_sandbox,
+)
 from dea.workspace.sandbox.identity import ACCOUNT
 
 __all__ = [
@@ -16,6 +22,7 @@ __all__ = [
     "LoginNodeKind",
     "Sandbox",
     "check_leads_to_aws",
+    "exported_dynamodb",
     "exported_session",
     "exported_ssm",
     "leads_to_a_sandbox",

@@ -21,7 +21,7 @@ from dea.raijin import RaijinSession
 from dea.raijin.credentials import DEFAULT_USER_PATH, USER_PATH_VARIABLE
 from dea.workspace.checkout import ROOT
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.sandbox import aws, identity, openssh
+from dea.workspace.sandbox import identity, openssh
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -124,7 +124,9 @@ class Sandbox:
 
     def store(self, parameters: Mapping[str, str]) -> None:
         """Store parameters as SecureStrings under the sandbox's key, in the place of what had their names."""
-        aws.store(self.ssm(), self.kms_key_id, parameters)
+        ssm = self.ssm()
+        for name, value in parameters.items():
+            ssm.put_parameter(Name=name, Value=value, Type="SecureString", KeyId=self.kms_key_id, Overwrite=True)
 
     @contextlib.contextmanager
     def restricted(self, policy: dict[str, Any]) -> Iterator[dict[str, str]]:

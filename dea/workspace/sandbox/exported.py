@@ -13,6 +13,7 @@ from dea.workspace.errors import WorkspaceError
 from dea.workspace.sandbox.client import ACCESS_KEY
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ssm import SSMClient
 
 # A proxy would be asked for the loopback address too; and a sandbox that has ended need not be asked often.
@@ -44,3 +45,8 @@ def exported_ssm() -> SSMClient:
 def exported_session() -> RaijinSession:
     """Return a session with the login node of the sandbox that this process's environment leads to."""
     return RaijinSession(ssm=exported_ssm())
+
+
+def exported_dynamodb() -> DynamoDBClient:
+    """Return a client of the DynamoDB of the sandbox that this process's environment leads to."""
+    return boto3.client("dynamodb", config=_CONFIG)

@@ -44,12 +44,15 @@ def restrict(endpoint_url: str, region: str, policy: dict[str, Any]) -> dict[str
     """Have each request authorised from now on; return the variables that make an AWS SDK act as a role with this policy.
 
     moto knows a policy's actions. Resources it knows for few services, and a condition it takes for unmet
-    (`moto.iam.access_control`): both are widened here, or nothing would be allowed.
+    (`moto.iam.access_control`): both are widened here, or nothing would be allowed. A transaction of DynamoDB's needs what
+    its parts need (IAM has no action of that name), and moto asks for the name of the request.
     """
     iam, sts = _client("iam", endpoint_url, region), _client("sts", endpoint_url, region)
     trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
     role = iam.create_role(RoleName=_ROLE, AssumeRolePolicyDocument=_document([trust]))["Role"]
-    allowed = [{"Effect": one["Effect"], "Action": one["Action"], "Resource": "*"} for one in policy["Statement"]]
+    allowed = [
+        {"Effect": one["Effect"], "Action": _asked(one["Action"]), "Resource": "*"} for one in policy["Statement"]
+    ]
     iam.put_role_policy(RoleName=_ROLE, PolicyName="least", PolicyDocument=_document(allowed))
     made = sts.assume_role(RoleArn=role["Arn"], RoleSessionName=_ROLE)["Credentials"]
     _authorise_after(endpoint_url, "0")
@@ -74,6 +77,11 @@ def _authorise_after(endpoint_url: str, requests: str) -> None:
     request = urllib.request.Request(url, requests.encode(), {"Content-Type": "text/plain"})  # noqa: S310 - loopback
     # A proxy would be asked for loopback addresses too.
     urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).close()
+
+
+def _asked(actions: list[str]) -> list[str]:
+    """Return what moto asks for where a policy has these actions."""
+    return [*actions, *(["dynamodb:TransactWriteItems"] if "dynamodb:PutItem" in actions else [])]
 
 
 def _document(statements: list[dict[str, Any]]) -> str:

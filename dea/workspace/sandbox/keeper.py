@@ -19,10 +19,11 @@ from typing import Any
 
 import asyncssh
 
+from dea.remote.authorize import authorize
 from dea.remote.authorized_keys import authorized_keys_line, forced_command
 from dea.workspace import interpreters
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.sandbox import asyncssh_node, aws, identity, openssh
+from dea.workspace.sandbox import asyncssh_node, aws, openssh
 from dea.workspace.sandbox.client import REGION
 from dea.workspace.sandbox.processes import adopt_orphans, end_descendants
 
@@ -68,10 +69,8 @@ async def _serve(folder: Path, settings: dict[str, Any]) -> None:
         # One home folder, and still a name for each: what a login node knows of its own processes, another does not.
         options = {"--home": str(home), **({"--node": own.name} if number > 1 else {})}
         command = forced_command(str(interpreters.login_node()), str(folder / "checkout"), KEY_LABEL, options)
-        authorized_keys = _write_private(
-            (home / ".ssh" if number == 1 else own) / "authorized_keys",
-            authorized_keys_line(key.export_public_key().decode(), command) + "\n",
-        )
+        authorized_keys = (home / ".ssh" if number == 1 else own) / "authorized_keys"
+        authorize(str(authorized_keys), authorized_keys_line(key.export_public_key().decode(), command))
         host_key_file = _write_private(own / "host_key", host_key.export_private_key().decode())
         if settings["login_node"] == "openssh":
             # Before any thread: sshd is started with a step of ours between fork and exec.
@@ -88,7 +87,8 @@ async def _serve(folder: Path, settings: dict[str, Any]) -> None:
         f"{prefix}.hostkey": "".join(host_key.export_public_key().decode() for host_key in host_keys),
     }
     # In a thread: the asyncssh server shares this loop.
-    key_id = await asyncio.to_thread(_store, endpoint_url, parameters)
+    key_id = await asyncio.to_thread(aws.store, endpoint_url, REGION, parameters)
+    await asyncio.to_thread(aws.make_jobs_table, endpoint_url, REGION)
     answer = {
         "host": openssh.HOST,
         "ports": ports,
@@ -100,14 +100,6 @@ async def _serve(folder: Path, settings: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
     await _until_stdin_closes()
-
-
-def _store(endpoint_url: str, parameters: dict[str, str]) -> str:
-    """Store parameters under a key made for them; return its id."""
-    session = identity.session(REGION)
-    key_id = aws.make_key(session.client("kms", endpoint_url=endpoint_url))
-    aws.store(session.client("ssm", endpoint_url=endpoint_url), key_id, parameters)
-    return key_id
 
 
 async def _until_stdin_closes() -> None:

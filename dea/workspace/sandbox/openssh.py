@@ -17,7 +17,7 @@ HOST = "127.0.0.1"
 START_TIMEOUT_S = 10.0
 _TRIES = 5
 
-# StrictModes is off because it refuses any file below the world-writable /tmp; the folder itself is 0700.
+# StrictModes is off for the sandbox because it refuses any file below the world-writable /tmp; the folder itself is 0700.
 # Forwarding and subsystems are on: what refuses them has to be the key's `restrict`. For X11 that takes an xauth, or what
 # stands for one.
 _CONFIG = """\
@@ -31,7 +31,7 @@ AuthenticationMethods publickey
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 UsePAM no
-StrictModes no
+StrictModes {strict}
 AcceptEnv LANG LC_*
 SetEnv HOME={home}
 Subsystem sftp internal-sftp
@@ -65,8 +65,18 @@ def unusable() -> str | None:
     return None
 
 
-def start(folder: Path, host_key: Path, authorized_keys: Path, home: Path) -> tuple[subprocess.Popen[bytes], int]:
+def start(
+    folder: Path, host_key: Path, authorized_keys: Path, home: Path, *, account: str = ""
+) -> tuple[subprocess.Popen[bytes], int]:
     """Start sshd and return it with its port, once it listens.
+
+    Args:
+        folder: Where its configuration and log go.
+        host_key: Its private host key.
+        authorized_keys: The account's `authorized_keys`.
+        home: The account's home folder, also where it is not the one of the user database.
+        account: The account that it lets in, a real one with a home folder of its own, for which StrictModes holds (it takes
+            root); empty for the one that runs this process.
 
     Raises:
         WorkspaceError: If it does not come up; the message has its own last words.
@@ -85,7 +95,8 @@ def start(folder: Path, host_key: Path, authorized_keys: Path, home: Path) -> tu
                 port=port,
                 host_key=host_key,
                 authorized_keys=authorized_keys,
-                user=getpass.getuser(),
+                user=account or getpass.getuser(),
+                strict="yes" if account else "no",
                 home=home,
             ),
             "utf-8",

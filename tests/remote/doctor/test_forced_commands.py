@@ -2,8 +2,8 @@
 
 import pytest
 
-from dea.remote.authorized_keys import authorized_keys_line, forced_command
-from dea.remote.doctor.key_lines import KeyLine, parse, read
+from dea.remote.authorized_keys import authorized_keys_line, forced_command, parse
+from dea.remote.doctor.key_lines import KeyLine, read
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFirst"
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOther"
