@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from pathlib import Path
 
@@ -24,7 +23,11 @@ PARTS = ("remote", "raijin", "lambdas", "workspace")
 FUNCTIONS = sorted(folder.name for folder in (ROOT / "functions").iterdir() if (folder / f"{folder.name}.py").is_file())
 # What ruff looks at.
 PYTHON = ("dea", "functions", "tests", "benchmarks", "docs", "tasks.py", "noxfile.py")
-PYTHON_HERE = interpreters.installed()[f"{sys.version_info[0]}.{sys.version_info[1]}"]
+VERSION_HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
+PYTHON_HERE = interpreters.installed()[VERSION_HERE]
+# The Pythons that a login node may have, the oldest first. `tests` has dea.remote's tests too, on this one.
+OF_LOGIN_NODES = {version: str(path) for version, path in interpreters.at_least("3.9").items()}
+OTHERS = {version: path for version, path in OF_LOGIN_NODES.items() if version != VERSION_HERE} or OF_LOGIN_NODES
 # Never download an interpreter: those of the machine are named by path.
 UV_ENVIRONMENT = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
 
@@ -42,7 +45,9 @@ def tests(session: nox.Session, part: str) -> None:
     """Run the workspace's own tests, or one function's with nothing installed but what it requires, and pytest."""
     if part == "workspace":
         _install_workspace(session)
-        session.run("pytest", *session.posargs)
+        # Most of their time the tests wait for other processes. A worker keeps a contiguous half, and with it what a module's
+        # tests share, until the other has nothing left to do.
+        session.run("pytest", "--numprocesses", "2", "--dist", "worksteal", *session.posargs)
         return
     folder = f"functions/{part}"
     extra = [f"{folder}/requirements-test.txt"] if (ROOT / folder / "requirements-test.txt").is_file() else []
@@ -54,20 +59,17 @@ def tests(session: nox.Session, part: str) -> None:
 
 
 @nox.session
-@nox.parametrize("python", [nox.param(str(path), id=version) for version, path in interpreters.at_least("3.9").items()])
+@nox.parametrize("python", [nox.param(path, id=version) for version, path in OTHERS.items()])
 def remote(session: nox.Session) -> None:
-    """Run dea.remote's tests with nothing installed but pytest, on every CPython from 3.9 on that this machine has."""
+    """Run dea.remote's tests with nothing installed but pytest, on each other CPython from 3.9 on that this machine has.
+
+    Those between the oldest and the newest are spared what is slow and has to do with processes and files, not with Python.
+    """
     session.install("pytest", env=UV_ENVIRONMENT)
-    session.run(
-        "python",
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        "tests/remote",
-        "tests/contract",
-        "--ignore-glob=*_properties.py",
-    )
+    between = list(OTHERS.values())[1:-1]
+    chosen = ("-m", "not slow") if session.python in between else ()
+    tests = ("tests/remote", "tests/contract", "--ignore-glob=*_properties.py")
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *tests, *chosen, *session.posargs)
 
 
 @nox.session
@@ -90,6 +92,7 @@ def types(session: nox.Session) -> None:
     """Check the types, strictly; each function by itself, because each has a module of its own name."""
     _install_workspace(session)
     session.run("mypy", *(argument for part in PARTS for argument in ("--package", f"dea.{part}")))
+    session.run("mypy", "--package", "benchmarks")
     session.run("mypy", "tasks.py", "noxfile.py")
     for name in FUNCTIONS:
         session.run("mypy", f"functions/{name}/{name}.py")
@@ -126,14 +129,9 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Measure what the documentation claims in numbers: all, or the benchmarks named first; options go on to each."""
-    there = sorted(script.parent.name for script in (ROOT / "benchmarks").glob("*/__main__.py"))
-    named = list(itertools.takewhile(lambda word: not word.startswith("-"), session.posargs))
-    if unknown := [name for name in named if name not in there]:
-        session.error(f"there is no benchmark {unknown[0]!r}: choose from {', '.join(there)}")
+    """Measure what the documentation claims in numbers: all, or the benchmarks named; `-- --help` says more."""
     _install_workspace(session)
-    for name in named or there:
-        session.run("python", f"benchmarks/{name}", *session.posargs[len(named) :])
+    session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session(venv_backend="none")

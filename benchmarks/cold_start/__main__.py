@@ -6,12 +6,9 @@ page cache warm and dropped. Then the imports of our package by name.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import datetime
 import json
 import os
-import platform
 import re
 import statistics
 import subprocess
@@ -21,20 +18,17 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent / "packaging"))
+from benchmarks.measuring import Spread, Turns, in_turn, ratio
+from benchmarks.packaging.ways import Inputs, Ours, Predecessor, inputs, need
+from benchmarks.report import Comparison, Report, Table, main
 
-from ways import Inputs, Ours, Predecessor, inputs, need  # noqa: E402 - the benchmark beside this one makes the packages
-
-RESULTS = HERE / "results.json"
-MIN_ROUNDS = 15
+PROBE = Path(__file__).with_name("probe.py")
 IMPORT_ROUNDS = 5
 LARGEST = 20
 MIN_PACKAGE_MS = 1
 OURS, STALE, KEPT = "inv package", "predecessor", "predecessor, dates kept"
-STATES = ("warm", "dropped")
+STATES = {"warm": "page cache warm", "dropped": "page cache dropped"}
 HEADINGS = (
     "Package",
     "page cache warm, ms",
@@ -48,13 +42,8 @@ _IMPORT = re.compile(r"^import time:\s+(\d+) \|\s+(\d+) \|( *)(\S+)$")
 Seconds = dict[str, dict[str, list[tuple[float, float]]]]
 
 
-def main() -> int:
-    """Measure, print the tables, write the results."""
-    parser = argparse.ArgumentParser(prog="benchmarks/cold_start", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=20, help=f"at least {MIN_ROUNDS} (default: %(default)s)")
-    rounds: int = parser.parse_args().rounds
-    if rounds < MIN_ROUNDS:
-        parser.error(f"--rounds is at least {MIN_ROUNDS}: fewer do not show the spread")
+def measure(turns: Turns) -> Report:
+    """Measure both packages, the predecessor's with the files' dates of its zip too."""
     need("git", "zip", "unzip")
     with tempfile.TemporaryDirectory(prefix="dea-cold-start-") as temporary:
         folder = Path(temporary)
@@ -62,26 +51,39 @@ def main() -> int:
         packages = _packages(folder, given)
         drop, how = _page_cache()
         seconds: Seconds = {name: defaultdict(list) for name in packages}
-        for number in range(rounds):
-            # By turns, and in the other order every other round: what drifts meets all alike.
-            for name in packages if number % 2 else reversed(packages):
+        for number in turns:
+            for name in in_turn(list(packages), number):
                 # Once for nothing: the page cache holds this package, whatever was dropped before.
                 _probe(given.interpreter, packages[name])
                 seconds[name]["warm"].append(_probe(given.interpreter, packages[name]))
                 drop(packages[name])
                 seconds[name]["dropped"].append(_probe(given.interpreter, packages[name]))
-            print(f"\rround {number + 1} of {rounds}", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
         imports = _imports(given.interpreter, packages[OURS])
         standard = _ask(given.interpreter, "sys.stdlib_module_names")
         for package in packages.values():
             _set_writable(package, writable=True)
-    results = _results(seconds, imports, standard, f"packages for Python {given.python}; {how}", rounds)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
-    for table in (results, results["packages"], results["imports"]):
-        for row in (table["headings"], *table["rows"]):
-            print("".join(f"{cell:<48}" if at == 0 else f"{cell:>26}" for at, cell in enumerate(row)))
-    return 0
+    totals = {name: {state: [sum(one) for one in seconds[name][state]] for state in STATES} for name in seconds}
+    rows = []
+    for name, total in totals.items():
+        imported = statistics.median(one for one, _ in seconds[name]["warm"]) * 1e3
+        to = {state: ratio(total[state], totals[STALE][state]).median for state in STATES}
+        shown = {state: "1" if name == STALE else f"x {to[state]:.2f}" for state in STATES}
+        warm, dropped = (Spread.of(total[state]).text(0, 1e3) for state in STATES)
+        rows.append([name, warm, f"{imported:.0f}", shown["warm"], dropped, shown["dropped"]])
+    return Report(
+        tables={
+            "starts": Table(HEADINGS, rows),
+            "packages": _by_package(imports, standard),
+            "imports": _largest(imports),
+        },
+        comparisons=[
+            Comparison(what, name, ratio(totals[name][state], totals[OURS][state]))
+            for state, what in STATES.items()
+            for name in packages
+            if name != OURS
+        ],
+        details=f"packages for Python {given.python}; {how}",
+    )
 
 
 def _packages(folder: Path, given: Inputs) -> dict[str, Path]:
@@ -144,7 +146,7 @@ def _probe(interpreter: Path, package: Path, *options: str) -> tuple[float, floa
 def _run(interpreter: Path, package: Path, *options: str) -> subprocess.CompletedProcess[str]:
     # -I: nothing of the user's; -S: nothing installed beside the interpreter; -B: writes no compiled modules.
     library = "boto3" if package.name.startswith(STALE) else "botocore"
-    command: list[str | Path] = [interpreter, "-I", "-S", "-B", *options, HERE / "probe.py", package, library]
+    command: list[str | Path] = [interpreter, "-I", "-S", "-B", *options, PROBE, package, library]
     environment = {"PATH": os.defpath, "AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nonexistent"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
 
@@ -171,50 +173,7 @@ def _ask(interpreter: Path, names: str) -> set[str]:
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
-def _results(
-    seconds: Seconds, imports: dict[str, tuple[float, float]], standard: set[str], how: str, rounds: int
-) -> dict[str, Any]:
-    totals = {name: {state: [sum(one) for one in seconds[name][state]] for state in STATES} for name in seconds}
-    rows = []
-    ratios: dict[str, dict[str, float]] = {}
-    for name, total in totals.items():
-        ratios[name] = {
-            state: round(statistics.median(_by_round(total[state], totals[STALE][state])), 3) for state in STATES
-        }
-        to = {state: "1" if name == STALE else f"x {ratios[name][state]:.2f}" for state in STATES}
-        imported = statistics.median(one for one, _ in seconds[name]["warm"]) * 1e3
-        warm, dropped = (_spread(total[state]) for state in STATES)
-        rows.append([name, warm, f"{imported:.0f}", to["warm"], dropped, to["dropped"]])
-    return {
-        "benchmark": "cold_start",
-        "command": "nox -s benchmarks -- cold_start",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {
-            "cores": os.cpu_count(),
-            "architecture": platform.machine(),
-            "system": platform.system(),
-            "python": platform.python_version(),
-        },
-        "with": how,
-        "rounds": rounds,
-        "headings": list(HEADINGS),
-        "rows": rows,
-        "ratios": ratios,
-        "packages": _by_package(imports, standard),
-        "imports": _largest(imports),
-    }
-
-
-def _by_round(ones: list[float], others: list[float]) -> list[float]:
-    return [one / other for one, other in zip(ones, others, strict=True)]
-
-
-def _spread(seconds: list[float]) -> str:
-    first, median, third = (value * 1e3 for value in statistics.quantiles(seconds, n=4, method="inclusive"))
-    return f"{median:.0f} ({first:.0f} to {third:.0f})"
-
-
-def _by_package(imports: dict[str, tuple[float, float]], standard: set[str]) -> dict[str, Any]:
+def _by_package(imports: dict[str, tuple[float, float]], standard: set[str]) -> Table:
     """Return what the modules of each package take themselves, the largest first."""
     packages: dict[str, list[float]] = defaultdict(list)
     for name, (own, _) in imports.items():
@@ -227,14 +186,14 @@ def _by_package(imports: dict[str, tuple[float, float]], standard: set[str]) -> 
     whole = sum(own for own, _ in imports.values())
     rows = [[name, str(len(own)), f"{sum(own):.1f}", f"{sum(own) / whole:.0%}"] for name, own in ordered]
     rows.append(["all", str(len(imports)), f"{whole:.1f}", "100%"])
-    return {"headings": ["Package", "modules", "their imports, ms", "share"], "rows": rows}
+    return Table(("Package", "modules", "their imports, ms", "share"), rows)
 
 
-def _largest(imports: dict[str, tuple[float, float]]) -> dict[str, Any]:
+def _largest(imports: dict[str, tuple[float, float]]) -> Table:
     ordered = sorted(imports.items(), key=lambda item: -item[1][1])[:LARGEST]
     rows = [[name, f"{whole:.1f}", f"{own:.1f}"] for name, (own, whole) in ordered]
-    return {"headings": ["Module", "with what it imports first, ms", "itself, ms"], "rows": rows}
+    return Table(("Module", "with what it imports first, ms", "itself, ms"), rows)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("cold_start", measure, __doc__))

@@ -1,20 +1,16 @@
 """What the dispatcher costs: with approval, hashing and audit, against a minimal bash dispatcher and against none.
 
 All sides run the same command, by turns within one run: called directly, and through a real sshd on a new connection for
-each call. Then the dispatcher with and without a run id, by turns again, with a new id each time; apart from the others,
-because the process that stays with a durable run is not quite done when the answer is there, and would burden whoever comes
-next. Then the dispatcher alone, with 1, 100 and 1,000 commands and with an audit log of 1 and 100 MB.
+each call. In each round, after them, the dispatcher with and without a run id, with a new id each time; and it is waited a moment
+after each durable run, because the process that stays with it is not quite done when the answer is there, and would burden
+whoever comes next. Then the dispatcher alone, with 1, 100 and 1,000 commands and with an audit log of 1 and 100 MB.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import datetime
 import getpass
-import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -24,10 +20,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import asyncssh
 
+from benchmarks.measuring import Spread, Turns, in_turn, ratio
+from benchmarks.report import Comparison, Report, Table, main, version_of
 from dea.remote.audit import Audit
 from dea.remote.authorized_keys import authorized_keys_line, forced_command
 from dea.remote.contract import join
@@ -35,9 +32,7 @@ from dea.workspace import approval, interpreters
 from dea.workspace.checkout import ROOT
 from dea.workspace.sandbox import openssh
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results.json"
-MIN_ROUNDS = 60
+BASH = Path(__file__).with_name("minimal.bash")
 COUNTS = (1, 100, 1000)
 LOG_MB = (1, 100)
 REQUEST = "work --age 72 --unit GiB"
@@ -49,33 +44,66 @@ HEADINGS = (
     "Way", "no dispatcher, ms", "minimal bash, ms", "dea-remote, ms", "durable run, ms", "dea-remote to bash",
     "durable to plain",
 )  # fmt: skip
+TITLES = {"direct": "called directly", "ssh": "SSH, a new connection"}
 Call = Callable[[], object]
+Seconds = dict[str, list[float]]
 
 
-def main() -> int:
-    """Measure, print the table, write the results."""
-    parser = argparse.ArgumentParser(prog="benchmarks/dispatch", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=80, help=f"at least {MIN_ROUNDS} (default: %(default)s)")
-    parser.add_argument("--only", choices=("direct", "ssh", "sizes"), help="measure a part, write nothing")
-    options = parser.parse_args()
-    if options.rounds < MIN_ROUNDS:
-        parser.error(f"--rounds is at least {MIN_ROUNDS}: fewer do not show the spread")
+def measure(turns: Turns) -> Report:
+    """Measure all sides, each way, and the dispatcher alone."""
     os.umask(0o022)
     with tempfile.TemporaryDirectory(prefix="dea-dispatch-") as temporary:
         folder = Path(temporary)
-        tables = {}
-        if options.only in (None, "direct"):
-            tables |= _both("direct", _direct(folder), options.rounds)
-        if options.only in (None, "ssh"):
-            with _through_sshd(folder) as calls:
-                tables |= _both("ssh", calls, options.rounds)
-        sizes = _measured(_sizes(folder), options.rounds) if options.only in (None, "sizes") else {}
-    results = _results(tables, sizes, options.rounds)
-    if options.only is None:
-        RESULTS.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
-    for row in (results["headings"], *results["rows"]):
-        print("".join(f"{cell:<50}" if at == 0 else f"{cell:>24}" for at, cell in enumerate(row)))
-    return 0
+        with _through_sshd(folder) as by_ssh:
+            groups: dict[str, dict[str, Call]] = {}
+            for way, calls in (("direct", _direct(folder)), ("ssh", by_ssh)):
+                groups[way] = {side: calls[side] for side in PLAIN}
+                groups[f"{way} durable"] = {side: calls[side] for side in DURABLE}
+            groups["sizes"] = _sizes(folder)
+            measured = _measured(groups, turns)
+    sizes = measured.pop("sizes")
+    rows = [_row(*group.split(), seconds=seconds) for group, seconds in measured.items()]
+    rows += [[f"called directly, {name}", "", "", _ms(seconds), "", "", ""] for name, seconds in sizes.items()]
+    faster = [
+        Comparison(f"a dispatch, {title}", peer, ratio(measured[way][side], measured[way]["dea"]))
+        for way, title in TITLES.items()
+        for side, peer in (("bash", "minimal bash"), ("none", "no dispatcher"))
+    ]
+    faster += [
+        Comparison(f"a durable run, {title}", "a dispatch", ratio(durable["dea"], durable["durable"]))
+        for way, title in TITLES.items()
+        for durable in [measured[f"{way} durable"]]
+    ]
+    return Report(
+        tables={"calls": Table(HEADINGS, rows)},
+        comparisons=faster,
+        details="the login node is the sandbox's (openssh)",
+        python=version_of(interpreters.login_node()),
+    )
+
+
+def _measured(groups: dict[str, dict[str, Call]], turns: Turns) -> dict[str, Seconds]:
+    """Return the seconds of each call of each group; those of a group come after one another."""
+    seconds: dict[str, Seconds] = {group: {name: [] for name in calls} for group, calls in groups.items()}
+    for calls in groups.values():
+        for call in calls.values():
+            call()  # once for nothing: caches
+    for number in turns:
+        for group, calls in groups.items():
+            for name in in_turn(list(calls), number):
+                begin = time.perf_counter()
+                calls[name]()
+                seconds[group][name].append(time.perf_counter() - begin)
+                if name == "durable":
+                    time.sleep(SETTLE_S)
+    return seconds
+
+
+def _row(way: str, durable: str = "", *, seconds: Seconds) -> list[str]:
+    sides = [_ms(seconds[side]) if side in seconds else "" for side in (*PLAIN, "durable")]
+    to_bash = "" if durable else _compared(way, seconds["dea"], seconds["bash"])
+    to_plain = _compared(way, seconds["durable"], seconds["dea"]) if durable else ""
+    return [f"{TITLES[way]}{', with and without a run id' if durable else ''}", *sides, to_bash, to_plain]
 
 
 def _checkout(folder: Path, commands: int) -> Path:
@@ -108,7 +136,7 @@ def _commands(root: Path, home: Path) -> dict[str, list[str]]:
     dea = [str(interpreters.login_node()), "-I", "-S", str(root / "dea" / "remote" / "__main__.py")]
     return {
         "none": [str(scripts / "work" / "run"), *REQUEST.split()[1:]],
-        "bash": [str(HERE / "minimal.bash"), str(scripts)],
+        "bash": [str(BASH), str(scripts)],
         "dea": [*dea, "--key", "benchmark", "--home", str(home)],
         "durable": [*dea, "--key", "benchmark", "--home", str(home)],
     }
@@ -135,7 +163,7 @@ def _sizes(folder: Path) -> dict[str, Call]:
 def _fill_log(home: Path, size_bytes: int) -> None:
     """Write an audit log of at least a size, in few large steps."""
     log = Audit(str(home / ".dea-orchestration"), "benchmark", "192.0.2.1")
-    event = ("received", {"request": REQUEST, "run_id": "0" * 32})
+    event: tuple[str, dict[str, object]] = ("received", {"request": REQUEST, "run_id": "0" * 32})
     written = 0
     while written < size_bytes:
         log.record(*[event] * 5000)
@@ -192,71 +220,15 @@ def _through_sshd(folder: Path) -> Iterator[dict[str, Call]]:
         process.wait()
 
 
-def _both(way: str, calls: dict[str, Call], rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Return the seconds of the plain dispatches of all sides, and those of ours with and without a run id."""
-    plain = _measured({side: calls[side] for side in PLAIN}, rounds)
-    return {way: plain, f"{way} durable": _measured({side: calls[side] for side in DURABLE}, rounds, SETTLE_S)}
+def _compared(way: str, ones: list[float], others: list[float]) -> str:
+    if way == "direct":
+        return f"+{(statistics.median(ones) - statistics.median(others)) * 1e3:.1f} ms"
+    return f"x {ratio(ones, others).median:.3f}"
 
 
-def _measured(calls: dict[str, Call], rounds: int, settle_s: float = 0.0) -> dict[str, list[float]]:
-    """Return the seconds of each call, one for each round; by turns, so that what drifts meets all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()  # once for nothing: caches
-    names = list(calls)
-    for number in range(rounds):
-        for name in names if number % 2 else reversed(names):
-            begin = time.perf_counter()
-            calls[name]()
-            seconds[name].append(time.perf_counter() - begin)
-            time.sleep(settle_s)
-        print(f"\rround {number + 1} of {rounds}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    return seconds
-
-
-def _results(tables: dict[str, dict[str, list[float]]], sizes: dict[str, list[float]], rounds: int) -> dict[str, Any]:
-    titles = {"direct": "called directly", "ssh": "SSH, a new connection"}
-    rows = []
-    for table, seconds in tables.items():
-        way, _, durable = table.partition(" ")
-        median = {side: statistics.median(of_side) for side, of_side in seconds.items()}
-        sides = [_spread(seconds[side]) if side in seconds else "" for side in (*PLAIN, "durable")]
-        to_bash = "" if durable else _compared(way, median["dea"], median["bash"])
-        to_plain = _compared(way, median["durable"], median["dea"]) if durable else ""
-        rows.append([f"{titles[way]}{', with and without a run id' if durable else ''}", *sides, to_bash, to_plain])
-    rows += [[f"called directly, {name}", "", "", _spread(seconds), "", "", ""] for name, seconds in sizes.items()]
-    return {
-        "benchmark": "dispatch",
-        "command": "python benchmarks/dispatch",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {
-            "cores": os.cpu_count(),
-            "architecture": platform.machine(),
-            "system": platform.system(),
-            "python": _version_of(interpreters.login_node()),
-            "login_node": "openssh",
-        },
-        "rounds": rounds,
-        "headings": list(HEADINGS),
-        "rows": rows,
-    }
-
-
-def _version_of(python: Path) -> str:
-    """Return the version of the interpreter that is measured: not this one's."""
-    command = [python, "-c", "import platform; print(platform.python_version())"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _compared(way: str, ours: float, theirs: float) -> str:
-    return f"+{(ours - theirs) * 1e3:.1f} ms" if way == "direct" else f"x {ours / theirs:.3f}"
-
-
-def _spread(seconds: list[float]) -> str:
-    first, median, third = (value * 1e3 for value in statistics.quantiles(seconds, n=4, method="inclusive"))
-    return f"{median:.1f} ({first:.1f} to {third:.1f})"
+def _ms(seconds: list[float]) -> str:
+    return Spread.of(seconds).text(1, 1e3)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("dispatch", measure, __doc__))

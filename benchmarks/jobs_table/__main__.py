@@ -6,31 +6,28 @@ are the same on every machine. DynamoDB is moto, in this process.
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
-import os
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import boto3
 from moto import mock_aws
 
+from benchmarks.measuring import Turns
+from benchmarks.report import Report, Table, main
 from dea.lambdas.jobs import JobRecord, JobsTable, recorded
 from dea.lambdas.jobs.definition import create_table
 from dea.lambdas.jobs.table import item_of
 from dea.remote.contract.job import Asked, Job, Submitted, Used
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results.json"
 NAME = "dea-jobs"
 SIZES = ((100, 0), (100, 1_000), (100, 10_000), (1_000, 10_000))
 """How many jobs are open and how many have ended, in each table."""
+HEADINGS = (
+    "Jobs", "poll: requests", "items", "bytes, times the first line's", "scan: requests", "items", "bytes, times the poll's",
+)  # fmt: skip
 
 _BATCH = 25  # Amazon DynamoDB API Reference, "BatchWriteItem"
 _TIMES = ("2026-01-01T00:00:00Z", "2026-01-01T00:05:00Z", "2026-01-01T01:05:00Z")
@@ -51,13 +48,10 @@ class Read:
     size_bytes: int = 0
 
 
-def main() -> int:
-    """Count, print the table, write the results."""
-    argparse.ArgumentParser(prog="benchmarks/jobs_table", description=__doc__.splitlines()[0]).parse_args()
-    measured = []
-    for opened, ended in SIZES:
-        print(f"{opened} open, {ended} ended ...", file=sys.stderr)
-        measured.append((opened, ended, *_measure(opened, ended)))
+def measure(turns: Turns) -> Report:
+    """Count what is read of each table; once is enough, because it is the same each time."""
+    for _ in turns:
+        measured = [(opened, ended, *_measure(opened, ended)) for opened, ended in SIZES]
     base = measured[0][2].size_bytes
     rows = [
         [
@@ -71,35 +65,9 @@ def main() -> int:
         ]
         for opened, ended, poll, scan in measured
     ]
-    headings = [
-        "Jobs",
-        "poll: requests",
-        "items",
-        "bytes, times the first line's",
-        "scan: requests",
-        "items",
-        "bytes, times the poll's",
-    ]
-    results = {
-        "benchmark": "jobs_table",
-        "command": "python benchmarks/jobs_table",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {
-            "cores": os.cpu_count(),
-            "architecture": platform.machine(),
-            "system": platform.system(),
-            "python": platform.python_version(),
-        },
-        "counts": {"headings": headings, "rows": rows},
-        "read": [
-            {"open": opened, "ended": ended, "poll": vars(poll), "scan": vars(scan)}
-            for opened, ended, poll, scan in measured
-        ],
-    }
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
-    for row in (headings, *rows):
-        print("".join(f"{cell:<28}" if at == 0 else f"{cell:>32}" for at, cell in enumerate(row)))
-    return 0
+    return Report(
+        tables={"counts": Table(HEADINGS, rows)}, details="nothing is timed: requests and answers are counted"
+    )
 
 
 def _measure(opened: int, ended: int) -> tuple[Read, Read]:
@@ -109,7 +77,7 @@ def _measure(opened: int, ended: int) -> tuple[Read, Read]:
         create_table(client, NAME)
         table = JobsTable(NAME, client)
         records = [*(_open(number) for number in range(opened)), *(_ended(opened + number) for number in range(ended))]
-        requests = [{"PutRequest": {"Item": item_of(record)}} for record in records]
+        requests: list[Any] = [{"PutRequest": {"Item": item_of(record)}} for record in records]
         for start in range(0, len(requests), _BATCH):
             client.batch_write_item(RequestItems={NAME: requests[start : start + _BATCH]})
         with _counting(client) as poll:
@@ -179,4 +147,4 @@ def _seen(record: JobRecord, job: Job, as_of: str) -> JobRecord:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("jobs_table", measure, __doc__))

@@ -6,12 +6,9 @@ and throw them away. There is no network but loopback, so that it measures what 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import datetime
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -20,20 +17,23 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from benchmarks.measuring import Turns, in_turn, ratio
+from benchmarks.report import Comparison, Report, Table, main
 from dea.workspace import approval
 from dea.workspace.checkout import ROOT
 from dea.workspace.sandbox import Sandbox, sandbox
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results.json"
 SIDES = {
     "openssh": "OpenSSH's client, without a run id",
     "openssh_durable": "OpenSSH's client, durable run",
     "dea": "RaijinSession, durable run",
 }
+PEER = "openssh"
 SMALL, LARGE = 64, 1024
+HEADINGS = (
+    f"{LARGE} MiB", "MiB/s", "of OpenSSH's", f"client's peak, MiB: {SMALL}, {LARGE}", f"node's peak, MiB: {SMALL}, {LARGE}",
+)  # fmt: skip
 SAMPLE_S = 0.02
 FLOOD = """#!/usr/bin/env python3
 import os, sys
@@ -46,28 +46,34 @@ for _ in range(int(sys.argv[1]) * 16):
 COMMAND = "summary: Writes so many MiB.\narguments: any\n"
 
 
-def main() -> int:
-    """Measure, print the table, write the results."""
-    parser = argparse.ArgumentParser(prog="benchmarks/output", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="at least 3 (default: %(default)s)")
-    rounds: int = parser.parse_args().rounds
-    if rounds < 3:
-        parser.error("--rounds is at least 3: fewer do not show the spread")
+def measure(turns: Turns) -> Report:
+    """Measure all three, with a short output and a long one."""
+    measured: dict[tuple[str, int], list[dict[str, float]]] = {
+        (side, size): [] for side in SIDES for size in (SMALL, LARGE)
+    }
     with _flooding() as box, _client(box) as client:
-        measured: dict[tuple[str, int], list[dict[str, float]]] = {
-            (side, size): [] for side in SIDES for size in (SMALL, LARGE)
-        }
-        for number in range(rounds):
+        for number in turns:
             for size in (SMALL, LARGE):
-                for side in SIDES if number % 2 else reversed(SIDES):
+                for side in in_turn(list(SIDES), number):
                     measured[side, size].append(_measure(box, side, size, client))
-            print(f"\rround {number + 1} of {rounds}", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
-        results = _results(measured, rounds, box)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
-    for row in (results["headings"], *results["rows"]):
-        print("".join(f"{cell:<36}" if at == 0 else f"{cell:>22}" for at, cell in enumerate(row)))
-    return 0
+    speeds = {side: [one["mib_s"] for one in measured[side, LARGE]] for side in SIDES}
+    of_peers = {side: ratio(speeds[side], speeds[PEER]) for side in SIDES}
+    rows = []
+    for side, title in SIDES.items():
+        peaks = [
+            ", ".join(f"{statistics.median(one[end] for one in measured[side, size]):.0f}" for size in (SMALL, LARGE))
+            for end in ("client_mib", "node_mib")
+        ]
+        rows.append([title, f"{statistics.median(speeds[side]):.0f}", of_peers[side].text(2), *peaks])
+    return Report(
+        tables={"outputs": Table(HEADINGS, rows)},
+        comparisons=[
+            Comparison(f"{LARGE} MiB", title, ratio(speeds["dea"], speeds[side]))
+            for side, title in SIDES.items()
+            if side != "dea"
+        ],
+        details=f"the login node is the sandbox's ({box.login_node})",
+    )
 
 
 @contextlib.contextmanager
@@ -93,10 +99,7 @@ def _client(box: Sandbox) -> Iterator[list[str]]:
     """Yield the command line of OpenSSH's client that logs in there."""
     with tempfile.TemporaryDirectory(prefix="dea-client-") as temporary:
         folder = Path(temporary)
-        stored = {
-            part: box.ssm().get_parameter(Name=f"{box.user_path}.{part}", WithDecryption=True)["Parameter"]["Value"]
-            for part in ("pkey", "hostkey")
-        }
+        stored = box.stored()
         key, known = folder / "key", folder / "known_hosts"
         key.touch(mode=0o600)
         key.write_text(stored["pkey"])
@@ -121,8 +124,9 @@ def _measure(box: Sandbox, side: str, mebibytes: int, client: list[str]) -> dict
     watching.start()
     try:
         done = subprocess.run(
-            [sys.executable, HERE / "client.py", side, str(mebibytes), *client],
+            [sys.executable, "-m", "benchmarks.output.client", side, str(mebibytes), *client],
             env=environment,
+            cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
             check=True,
@@ -147,37 +151,5 @@ def _watch(checkout: str, over: threading.Event, peaks: list[int]) -> None:
         peaks.append(total)
 
 
-def _results(measured: dict[tuple[str, int], list[dict[str, float]]], rounds: int, box: Sandbox) -> dict[str, Any]:
-    rows = []
-    for side, title in SIDES.items():
-        large, small = measured[side, LARGE], measured[side, SMALL]
-        ratios = [one["mib_s"] / other["mib_s"] for one, other in zip(large, measured["openssh", LARGE], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-        peaks = [
-            f"{statistics.median(one[end] for one in small):.0f}, {statistics.median(one[end] for one in large):.0f}"
-            for end in ("client_mib", "node_mib")
-        ]
-        speed = statistics.median(one["mib_s"] for one in large)
-        rows.append([title, f"{speed:.0f}", f"{middle:.2f} ({low:.2f} to {high:.2f})", *peaks])
-    return {
-        "benchmark": "output",
-        "command": "python benchmarks/output",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {
-            "cores": os.cpu_count(),
-            "architecture": platform.machine(),
-            "system": platform.system(),
-            "python": platform.python_version(),
-            "login_node": box.login_node,
-        },
-        "rounds": rounds,
-        "headings": [
-            f"{LARGE} MiB", "MiB/s", "of OpenSSH's", f"client's peak, MiB: {SMALL}, {LARGE}", f"node's peak, MiB: {SMALL}, {LARGE}",
-        ],
-        "rows": rows,
-        "measured": {f"{side} {size}": values for (side, size), values in measured.items()},
-    }  # fmt: skip
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("output", measure, __doc__))

@@ -75,5 +75,9 @@ def openssh_durable(mebibytes: str, client: list[str]) -> tuple[float, int]:
 
 if __name__ == "__main__":
     side, size, *ssh = sys.argv[1:]
-    ways = {"dea": dea, "openssh": openssh, "openssh_durable": openssh_durable}
+    ways: dict[str, Callable[[str, list[str]], tuple[float, int]]] = {
+        "dea": dea,
+        "openssh": openssh,
+        "openssh_durable": openssh_durable,
+    }
     print(json.dumps(ways[side](size, ssh)))

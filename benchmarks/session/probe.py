@@ -40,7 +40,7 @@ def dea() -> dict[str, float]:
 
 def predecessor() -> dict[str, float]:
     """Time a cold call and two more; each of them connects anew, so the third is a second one too."""
-    from predecessor import call  # noqa: PLC0415 - only this side's process imports it
+    from benchmarks.session.predecessor import call  # noqa: PLC0415 - only this side's process imports it
 
     return {name: _timed(lambda: call(REQUEST)) for name in ("cold", "second", "new_session")}
 

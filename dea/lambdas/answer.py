@@ -6,6 +6,7 @@ It is pure. What does not fit is left on the login node, and the answer says how
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from dea.raijin import CommandResult
@@ -65,15 +66,47 @@ def answer_of(result: CommandResult, max_bytes: int = LAMBDA_MAX_BYTES) -> dict[
 
 
 def answers_in(value: Any, max_bytes: int) -> Any:
-    """Return what a command returned, with a result, or each one in a list of them, made an answer; all within the limit.
+    """Return what a command returned, with each result in it, however deep, made an answer; all of it within the limit.
+
+    The results share what the rest of it leaves, each as much as another. A value without a result is returned as it is.
+
+    Args:
+        value: The value: a result, or what JSON is made of, with results in its lists, tuples and dicts.
+        max_bytes: The most bytes of JSON.
 
     Raises:
-        ValueError: If it is a list of so many results that not even their exit statuses fit.
+        ValueError: If what is left for each result is not even room for its exit status.
     """
+    results = list(_results_in(value))
+    if not results:
+        return value
+    # A digit in each result's place, which is none of the rest.
+    rest_bytes = _json_bytes(_replaced(value, lambda _: 0)) - len(results)
+    room = (max_bytes - rest_bytes) // len(results)
+    if room < MIN_BYTES:
+        raise ValueError(
+            f"of {max_bytes} bytes the answer has {max(room, 0)} for each of its {len(results)} results, and a result needs "
+            f"{MIN_BYTES}: return less beside them, or fewer of them"
+        )
+    return _replaced(value, lambda result: answer_of(result, room))
+
+
+def _results_in(value: Any) -> Iterator[CommandResult]:
     if isinstance(value, CommandResult):
-        return answer_of(value, max_bytes)
-    if isinstance(value, list) and value and all(isinstance(one, CommandResult) for one in value):
-        return [answer_of(one, (max_bytes - 2) // len(value) - 2) for one in value]
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _results_in(one)
+
+
+def _replaced(value: Any, replacement: Callable[[CommandResult], Any]) -> Any:
+    """Return a copy of a value in which each result is replaced."""
+    if isinstance(value, CommandResult):
+        return replacement(value)
+    if isinstance(value, dict):
+        return {key: _replaced(one, replacement) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_replaced(one, replacement) for one in value]
     return value
 
 
@@ -111,5 +144,6 @@ def _fitting(text: str, room: int) -> int:
 
 
 def _json_bytes(value: Any) -> int:
-    # Escaped to ASCII, no character takes fewer bytes than in UTF-8: what fits so fits both ways.
-    return len(json.dumps(value))
+    # Escaped to ASCII, no character takes fewer bytes than in UTF-8: what fits so fits both ways. Of what JSON does not know,
+    # the runtime makes something or nothing; that is its to say.
+    return len(json.dumps(value, default=str))

@@ -75,8 +75,11 @@ class BaseCommand:
         arguments.
 
         Returns:
-            What `command` returns; Lambda makes JSON of it. A `CommandResult`, or a list of them, becomes what
-            `dea.lambdas.answer_of` makes of it.
+            What `command` returns; Lambda makes JSON of it. A `CommandResult`, or each one in its lists and dicts, becomes
+            what `dea.lambdas.answer_of` makes of it; all of it together keeps to `ANSWER_MAX_BYTES`.
+
+        Raises:
+            ValueError: If so much stands beside the results that none of them fits.
         """
         command = cls()
         command.event, command.context = event, context

@@ -44,18 +44,8 @@ PARTS = ("user", "host", "pkey", "hostkey")
 
 def stored_anew(box: Sandbox, prefix: str, **changes: str | None) -> str:
     """Store the sandbox's parameters under another prefix, with changes; None leaves one out."""
-    ssm = box.ssm()
-    for part in PARTS:
-        name = f"{box.user_path}.{part}"
-        value = (
-            changes[part]
-            if part in changes
-            else ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
-        )
-        if value is not None:
-            ssm.put_parameter(
-                Name=f"{prefix}.{part}", Value=value, Type="SecureString", KeyId=box.kms_key_id, Overwrite=True
-            )
+    values = {**box.stored(), **changes}
+    box.store({f"{prefix}.{part}": value for part, value in values.items() if value is not None})
     return prefix
 
 
@@ -64,7 +54,7 @@ def failure(box: Sandbox, prefix: str, timeouts: Timeouts = SHORT) -> RaijinErro
     with pytest.raises(RaijinError) as raised:
         RaijinSession(prefix, ssm=box.ssm(), timeouts=timeouts).connect()
     everything = "".join(traceback.format_exception(raised.value))
-    key = box.ssm().get_parameter(Name=f"{box.user_path}.pkey", WithDecryption=True)["Parameter"]["Value"]
+    key = box.stored()["pkey"]
     assert not [line for line in key.splitlines()[1:-1] if line in everything]
     return raised.value
 
@@ -89,7 +79,7 @@ def test_a_pin_of_a_type_that_the_login_node_has_not_is_refused(box: Sandbox) ->
 
 
 def test_one_of_several_pinned_host_keys_is_enough(box: Sandbox) -> None:
-    own = box.ssm().get_parameter(Name=f"{box.user_path}.hostkey", WithDecryption=True)["Parameter"]["Value"]
+    own = box.stored()["hostkey"]
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
     prefix = stored_anew(box, "several.hostkeys", hostkey=f"# two nodes\nnode1,10.0.0.1 {other}\n\nnode2 {own}\n")
     with RaijinSession(prefix, ssm=box.ssm()) as session:

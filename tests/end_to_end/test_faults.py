@@ -214,9 +214,7 @@ def test_a_rotated_key_is_read_again_after_a_refused_login(box: Sandbox) -> None
     ssm = box.ssm()
 
     def store(part: str, value: str) -> None:
-        ssm.put_parameter(
-            Name=f"{prefix}.{part}", Value=value, Type="SecureString", KeyId=box.kms_key_id, Overwrite=True
-        )
+        box.store({f"{prefix}.{part}": value})
 
     def accept(key: asyncssh.SSHKey) -> None:
         authorized_keys.write_text(original + authorized_keys_line(key.export_public_key().decode(), command) + "\n")
@@ -265,10 +263,7 @@ def key_with(box: Sandbox, *options: str) -> str:
     with authorized_keys.open("a") as lines:
         lines.write(authorized_keys_line(key.export_public_key().decode(), " ".join([command, *options])) + "\n")
     prefix = box.stored_for("-".join(option.strip("-").replace(":", ".") for option in options) + ":22")
-    for part, value in (("host", f"{box.host}:{box.port}"), ("pkey", key.export_private_key().decode())):
-        box.ssm().put_parameter(
-            Name=f"{prefix}.{part}", Value=value, Type="SecureString", KeyId=box.kms_key_id, Overwrite=True
-        )
+    box.store({f"{prefix}.host": f"{box.host}:{box.port}", f"{prefix}.pkey": key.export_private_key().decode()})
     return prefix
 
 

@@ -105,12 +105,49 @@ def test_results_are_made_answers_and_other_values_are_left_alone() -> None:
     one = result("out\n")
     assert answers_in(one, 6000) == answer_of(one)
     assert answers_in([one, one], 6000) == [answer_of(one), answer_of(one)]
-    for value in (None, {}, [], {"result": 1}, [1, one], "text"):
+    for value in (None, {}, [], {"result": 1}, [1, (2, {"a": [3]})], "text"):
         assert answers_in(value, 6000) is value
 
 
+def test_a_result_deep_in_a_value_is_made_an_answer_too() -> None:
+    one = result("out\n")
+    value = {"scenes": [{"id": 1, "result": one}, {"id": 2, "result": None}], "all": ({"last": one},)}
+    assert answers_in(value, 6000) == {
+        "scenes": [{"id": 1, "result": answer_of(one)}, {"id": 2, "result": None}],
+        "all": [{"last": answer_of(one)}],
+    }
+    assert value["scenes"][0]["result"] is one  # type: ignore[index] - the command's own value stays as it was
+
+
+nested = st.recursive(
+    st.sampled_from([None, 1, "text", "é", "RESULT", "RESULT"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(characters, max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def with_results(value: Any, made: CommandResult) -> Any:
+    if isinstance(value, dict):
+        return {key: with_results(one, made) for key, one in value.items()}
+    if isinstance(value, list):
+        return [with_results(one, made) for one in value]
+    return made if value == "RESULT" else value
+
+
 @settings(deadline=None)
-@given(st.integers(1, 20), st.integers(0, 5000))
-def test_a_list_of_results_shares_the_limit(count: int, length: int) -> None:
-    answers = answers_in([result("x" * length)] * count, 24_000)
+@given(nested, st.integers(0, 5000))
+@example(["RESULT"] * 20, 5000)
+@example({"result": "RESULT"}, 30_000)
+def test_all_that_is_returned_shares_the_limit(value: Any, length: int) -> None:
+    answers = answers_in(with_results(value, result("x" * length)), 24_000)
     assert longest(answers) <= 24_000
+    if json.dumps(value).count('"RESULT"') == 1 and length > 24_000:
+        assert longest(answers) > 23_000  # a single one has all the room
+
+
+@pytest.mark.parametrize("value", [[result("x")] * 24, {"result": result("x"), "more": "y" * 24_000}])
+def test_results_that_cannot_all_be_told_are_an_error_that_says_so(value: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"of 24000 bytes the answer has \d+ for each of its \d+ results, and a result needs 1024"
+    ):
+        answers_in(value, 24_000)

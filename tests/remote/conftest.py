@@ -1,6 +1,7 @@
 """A checkout of its own behind a forced command. It needs nothing but the standard library, so it writes approvals itself."""
 
 import collections
+import compileall
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ printf '%s|' "$@"
 class Gate:
     """A checkout of its own behind a forced command."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, remote: Path) -> None:
         self.folder = folder
         self.home = folder / "home"
         self.home.mkdir()
@@ -32,9 +33,7 @@ class Gate:
         self.scripts = self.checkout / "raijin_scripts"
         self.scripts.mkdir(parents=True)
         # A copy, so that the checkout is the one with the test's commands.
-        shutil.copytree(
-            ROOT / "dea" / "remote", self.checkout / "dea" / "remote", ignore=shutil.ignore_patterns("__pycache__")
-        )
+        shutil.copytree(remote, self.checkout / "dea" / "remote")
         self.program = (sys.executable, "-I", "-S", str(self.checkout / "dea" / "remote" / "__main__.py"))
         self.options = ("--key", "test", "--home", str(self.home))
         self.state = self.home / ".dea-orchestration"
@@ -121,10 +120,21 @@ class Gate:
         return [json.loads(line) for path in self.logs() for line in path.read_text().splitlines()]
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """The dispatcher with its compiled modules, as after its first run: most of a test's time would go into making them."""
+    remote = tmp_path_factory.mktemp("compiled") / "dea" / "remote"
+    former = os.umask(0o022)
+    shutil.copytree(ROOT / "dea" / "remote", remote, ignore=shutil.ignore_patterns("__pycache__"))
+    assert compileall.compile_dir(remote, quiet=1)
+    os.umask(former)
+    return remote
+
+
 @pytest.fixture
-def gate(tmp_path):
+def gate(tmp_path, compiled):
     former = os.umask(0o022)  # what others can write is refused, which many a developer's umask would make of it
-    yield Gate(tmp_path)
+    yield Gate(tmp_path, compiled)
     os.umask(former)
 
 

@@ -295,6 +295,7 @@ def record_until_killed(gate):
     return record
 
 
+@pytest.mark.slow
 def test_killed_at_any_step_it_leaves_a_chain_that_verifies(gate, record_until_killed):
     """SIGKILL before every call into the kernel that one dispatch makes while it records, one dispatch for each."""
     gate("echo_args a")
@@ -311,6 +312,7 @@ def test_killed_at_any_step_it_leaves_a_chain_that_verifies(gate, record_until_k
     assert any("no recorded end" in remark for remark in remarks)
 
 
+@pytest.mark.slow
 def test_killed_at_any_step_of_the_very_first_record(gate, record_until_killed):
     for step in range(100):
         shutil.rmtree(gate.state, ignore_errors=True)
@@ -322,6 +324,7 @@ def test_killed_at_any_step_of_the_very_first_record(gate, record_until_killed):
         pytest.fail("it never got to its end")
 
 
+@pytest.mark.slow
 def test_killed_at_any_step_of_a_recovery_the_loss_is_still_said(gate, record_until_killed):
     gate("echo_args a")
     (log,) = gate.logs()
@@ -453,6 +456,7 @@ def test_a_lock_that_is_never_let_go_refuses_the_run_instead_of_hanging(gate, mo
         assert time.monotonic() - begin < 30
 
 
+@pytest.mark.slow
 def test_two_hundred_at_once_leave_whole_lines_and_an_intact_chain(gate):
     with ThreadPoolExecutor(20) as pool:
         results = list(pool.map(lambda number: gate(f"--run-id run-{number:04d} echo_args {number}"), range(200)))

@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest and the newest Python
+
 SIZE_BYTES = 1 << 20
 
 

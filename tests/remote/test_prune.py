@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dea.remote.runs import store
+
 DAY_S = 86400
 
 
@@ -76,6 +78,22 @@ def test_a_claim_stays_for_a_month_at_least(says, days, older_than, stays):
     prune(says, "--older-than-days", older_than)
     assert ("run-0001" in kept(says)) == stays
     assert says.ask("--result run-0001").status == (0 if stays else 127)
+
+
+def test_what_a_killed_process_left_in_a_run_goes_with_it(says, monkeypatch):
+    """Killed between the two steps of `fresh`, a process leaves a folder: in the run's, and beside it."""
+    run(says, "run-0001", 31)
+    folder = says.run_folder("run-0001")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", lambda _: None)
+        for place in (folder, folder.parent):
+            store.fresh(str(place))
+    looks = [*folder.glob(".look-*"), *folder.parent.glob(".look-*")]
+    assert len(looks) == 2
+    os.utime(looks[1], (0, 0))
+    assert says.ask("--result run-0001").status == 0
+    assert prune(says, "--older-than-days", "0")["claims"] == 1
+    assert list(folder.parent.iterdir()) == []
 
 
 def test_what_runs_is_never_touched(says, until):

@@ -11,6 +11,8 @@ import pytest
 
 from dea.remote import fault
 
+pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest and the newest Python
+
 RUN = "--run-id run-0001 counted a"
 COUNTED = """#!/bin/sh
 echo x >> "$HOME/starts"

@@ -59,20 +59,6 @@ def test_a_forgotten_requirement_fails(copy: Path) -> None:
     assert "No module named 'dea.lambdas'" in done.stdout
 
 
-def test_benchmarks_are_chosen_by_name_and_options_go_on_to_them(copy: Path) -> None:
-    for name in ("first", "second"):
-        folder = copy / "benchmarks" / name
-        folder.mkdir(parents=True)
-        (folder / "__main__.py").write_text(f"import sys; print({name!r}, sys.argv[1:])")
-    chosen = nox(copy, "-s", "benchmarks", "--", "second", "--rounds", "3")
-    assert chosen.returncode == 0, chosen.stdout + chosen.stderr
-    assert "second ['--rounds', '3']" in chosen.stdout
-    assert "first" not in chosen.stdout
-    unknown = nox(copy, "-s", "benchmarks", "--", "thrid")
-    assert unknown.returncode != 0
-    assert "there is no benchmark 'thrid': choose from first, second" in unknown.stdout + unknown.stderr
-
-
 def test_a_function_is_tested_with_the_internal_packages_as_they_stand(tmp_path: Path) -> None:
     """By default uv takes a folder for unchanged while its pyproject.toml is, and installs what it built before."""
     root = tmp_path / "checkout"

@@ -166,6 +166,10 @@ def test_the_key_in_the_parameter_store_is_encrypted_and_works(kind: LoginNodeKi
         assert "--key sandbox" in line
         with RaijinSession("my.own.prefix", ssm=box.ssm()) as session:
             assert session.exec_command("example").ok
+        for value in ("first", "second"):
+            box.store({"more": value})
+            more = box.ssm().get_parameter(Name="more", WithDecryption=True)["Parameter"]
+            assert (more["Type"], more["Value"]) == ("SecureString", value)
 
 
 def test_without_sshd_it_takes_asyncssh(monkeypatch: pytest.MonkeyPatch) -> None:

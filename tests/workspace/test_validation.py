@@ -21,7 +21,7 @@ import pytest
 
 from dea.workspace import checkout, interpreters
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.packaging import Target, build
+from dea.workspace.packaging import build
 from dea.workspace.runtime import task_root
 from dea.workspace.settings import RUNTIMES
 from dea.workspace.validation import CHECKS, Check, native, opened, shapes
@@ -29,7 +29,7 @@ from tests.conftest import require
 from tests.workspace.test_tasks import inv
 
 HERE = f"3.{sys.version_info[1]}"
-MACHINE = "arm64" if native.problem(Path(sys.executable).resolve(), Target(HERE, "arm64")) == "" else "x86_64"
+MACHINE = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
 OTHER = {"arm64": "x86_64", "x86_64": "arm64"}[MACHINE]
 HANDLER = "def handler(event, context):\n    return event\n"
 MANIFEST: dict[str, Any] = {
@@ -233,6 +233,15 @@ def far(content: bytes) -> bytes:
     return content[:offset] + b"\xff" * 8 + content[offset + 8 :]
 
 
+def endless(content: bytes) -> bytes:
+    """Return a library that needs 2^32 versions, by its own words: `sh_info` of the section of type SHT_GNU_verneed."""
+    headers, count = int.from_bytes(content[40:48], "little"), int.from_bytes(content[60:62], "little")
+    for header in range(headers, headers + 64 * count, 64):
+        if content[header + 4 : header + 8] == (0x6FFFFFFE).to_bytes(4, "little"):
+            return content[: header + 44] + b"\xff" * 4 + content[header + 48 :]
+    raise AssertionError("the library needs no versions")
+
+
 def of_machine(content: bytes, number: int) -> bytes:
     return content[:18] + number.to_bytes(2, "little") + content[20:]
 
@@ -254,6 +263,26 @@ def test_a_library_that_the_runtime_cannot_load_is_told(made: Made, name: str, c
     check = made.checks(**{name: change(library())})["libraries"]
     assert check.ok is False
     assert f"{name} {said}" in check.detail
+
+
+def test_a_damaged_library_takes_no_more_than_its_time_and_does_not_hide_the_others(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "_LIMIT_S", 0.5)
+    files = {"a.so": library(), "b.so": endless(library()), "c.so": far(library()), "d.so": library()}
+    check = made.checks(**files)["libraries"]
+    assert check.ok is False
+    first, second = check.detail.split(", ", 1)
+    assert first == "b.so is damaged: its headers take longer than 0.5 s"
+    assert second.startswith("c.so has headers that cannot be read")
+
+
+def test_a_library_that_ends_its_reader_is_told(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = tmp_path / "reader.py"
+    reader.write_text("import os\nos.kill(os.getpid(), 9)\n")
+    monkeypatch.setattr(native, "_READER", reader)
+    check = made.checks(**{"a.so": library()})["libraries"]
+    assert (check.ok, check.detail) == (False, "a.so is damaged: its headers end who reads them (status -9)")
 
 
 def test_a_library_for_this_runtime_passes(made: Made) -> None:

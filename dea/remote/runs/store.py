@@ -8,6 +8,7 @@
                                   started      who runs it; the first link(2) wins
                                   outcome      how it ended; the first link(2) wins
                                   attempt-N    the run id of the Nth attempt, as a symbolic link's text
+                                  .look-*      left by a process that was killed in `fresh`: it means nothing
 
 A claim is a folder that was prepared under another name and renamed; onto a folder that is not empty, rename(2) fails. NFS
 can repeat a call whose answer was lost and report the repetition's failure, so after an error the token is read back. A
@@ -42,6 +43,7 @@ BY_HAND = "by-hand"
 """The folder of runs that no key asked for."""
 
 _MAX_BYTES = 2 * 1024 * 1024
+_LOOK = ".look-"
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
@@ -427,7 +429,7 @@ def force_to_disk(path: str) -> None:
 
 def fresh(folder: str) -> None:
     """Make an NFS client forget which names it believes to be missing in a folder: a change of its own does."""
-    path = os.path.join(folder, f".look-{os.urandom(8).hex()}")
+    path = os.path.join(folder, f"{_LOOK}{os.urandom(8).hex()}")
     try:
         os.mkdir(path, 0o700)
         os.rmdir(path)
@@ -436,10 +438,14 @@ def fresh(folder: str) -> None:
 
 
 def discard(folder: str) -> None:
-    """Remove a folder of plain files, as far as it can be."""
+    """Remove a folder of plain files, and of what `fresh` left there when it was killed, as far as it can be."""
     try:
         for entry in os.listdir(folder):
-            os.unlink(os.path.join(folder, entry))
+            path = os.path.join(folder, entry)
+            if entry.startswith(_LOOK):
+                os.rmdir(path)
+            else:
+                os.unlink(path)
         os.rmdir(folder)
     except OSError:
         pass  # pruning tries again

@@ -112,15 +112,21 @@ class Sandbox:
         Args:
             host: The address, as `host:port`: a second login node's, or a proxy's.
         """
-        ssm = self.ssm()
         prefix = f"{self.user_path}.at.{host.replace(':', '.')}"
-        for part in ("user", "host", "pkey", "hostkey"):
-            stored = ssm.get_parameter(Name=f"{self.user_path}.{part}", WithDecryption=True)["Parameter"]["Value"]
-            value = host if part == "host" else stored
-            ssm.put_parameter(
-                Name=f"{prefix}.{part}", Value=value, Type="SecureString", KeyId=self.kms_key_id, Overwrite=True
-            )
+        self.store({f"{prefix}.{part}": value for part, value in {**self.stored(), "host": host}.items()})
         return prefix
+
+    def stored(self) -> dict[str, str]:
+        """Return the four parameters that lead to the first login node, decrypted, by the last part of their names."""
+        names = [f"{self.user_path}.{part}" for part in ("user", "host", "pkey", "hostkey")]
+        found = self.ssm().get_parameters(Names=names, WithDecryption=True)["Parameters"]
+        return {one["Name"].rpartition(".")[2]: one["Value"] for one in found}
+
+    def store(self, parameters: Mapping[str, str]) -> None:
+        """Store parameters as SecureStrings under the sandbox's key, in the place of what had their names."""
+        ssm = self.ssm()
+        for name, value in parameters.items():
+            ssm.put_parameter(Name=name, Value=value, Type="SecureString", KeyId=self.kms_key_id, Overwrite=True)
 
     @contextlib.contextmanager
     def restricted(self, policy: dict[str, Any]) -> Iterator[dict[str, str]]:

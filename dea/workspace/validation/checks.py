@@ -87,11 +87,9 @@ def requirements(package: Opened) -> Check:
 def libraries(package: Opened) -> Check:
     """Every native library is for the package's architecture, its Python and a C library that the runtime has."""
     found = [name for name in package.files if native.is_library(package.folder / name)]
-    problems = [
-        f"{name} {problem}" for name in found if (problem := native.problem(package.folder / name, package.target))
-    ]
-    if problems:
-        return Check("libraries", False, listed(problems), _again(package))
+    if problems := native.problems(package.folder, found, package.target):
+        said = listed([f"{name} {problem}" for name, problem in problems.items()])
+        return Check("libraries", False, said, _again(package))
     glibc = ".".join(map(str, package.target.glibc))
     return Check("libraries", True, f"{len(found)} are for {package.target} and glibc {glibc} or older")
 

@@ -1,22 +1,24 @@
-"""Reads what a native library was built for, by its ELF header: the machine, the C library, the version of Python."""
+"""Judges what a native library was built for, by its ELF header: the machine, the C library, the version of Python."""
 
 from __future__ import annotations
 
+import json
 import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-
-from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSection
-from elftools.elf.elffile import ELFFile
-from elftools.elf.gnuversions import GNUVerNeedSection
+from typing import Any
 
 from dea.workspace.packaging import Target
 
 _MACHINES = {"x86_64": "EM_X86_64", "arm64": "EM_AARCH64"}
 _ENDINGS = (".so", ".pyd", ".dylib", ".dll")
-_GLIBC = re.compile(r"GLIBC_(\d+)\.(\d+)(?:\.\d+)?", re.ASCII)
 _PYTHON = re.compile(r"\.cpython-3(\d+)\b", re.ASCII)
 _MAGIC = b"\x7fELF"
+_READER = Path(__file__).with_name("headers.py")
+_LIMIT_S = 10.0  # of processor time, for each library: a sound one takes some hundredths
 
 
 def is_library(path: Path) -> bool:
@@ -27,52 +29,56 @@ def is_library(path: Path) -> bool:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
-def problem(path: Path, target: Target) -> str:
-    """Return why a native library cannot be loaded by a runtime, or nothing.
+def problems(folder: Path, names: Sequence[str], target: Target) -> dict[str, str]:
+    """Return why native libraries cannot be loaded by a runtime, by their names; those that can be are not in it.
 
     Args:
-        path: The library.
+        folder: Where they are.
+        names: Their paths there.
         target: The runtime.
     """
-    tag = _PYTHON.search(path.name)
+    said = _said(folder, names)
+    found = {name: _problem(name, said[name], target) for name in names}
+    return {name: problem for name, problem in found.items() if problem}
+
+
+def _said(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any] | str]:
+    """Return what each library says of itself, or why that is not known."""
+    said: dict[str, dict[str, Any] | str] = {}
+    while left := [name for name in names if name not in said]:
+        request = {"folder": str(folder), "names": left, "limit_s": _LIMIT_S}
+        # -P: a package of any name may lie beside the program.
+        done = subprocess.run(
+            [sys.executable, "-P", str(_READER)],
+            input=json.dumps(request),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        said.update(json.loads(line) for line in done.stdout.splitlines())
+        if unread := [name for name in left if name not in said]:
+            ended = done.returncode == -signal.SIGPROF
+            how = f"take longer than {_LIMIT_S:g} s" if ended else f"end who reads them (status {done.returncode})"
+            said[unread[0]] = f"is damaged: its headers {how}"
+    return said
+
+
+def _problem(name: str, said: dict[str, Any] | str, target: Target) -> str:
+    tag = _PYTHON.search(name)
     if tag and f"3.{tag[1]}" != target.python:
         return f"is built for Python 3.{tag[1]}"
-    try:
-        with path.open("rb") as file:
-            return _problem(ELFFile(file), target)
-    except ELFError:
-        return "is no library of Linux"
-    except Exception as error:  # noqa: BLE001 - pyelftools follows what garbled headers say, wherever that ends
-        return f"has headers that cannot be read: {error!r:.80}"
-
-
-def _problem(library: ELFFile, target: Target) -> str:
-    machine = str(library["e_machine"])
-    if machine != _MACHINES[target.architecture] or library.elfclass != 64:
-        return f"is built for {machine.removeprefix('EM_')}, {library.elfclass} bit"
-    needed = sorted(
-        {
-            str(vars(tag)["needed"])  # the library's name, which the tag has by its type
-            for section in library.iter_sections()
-            if isinstance(section, DynamicSection)
-            for tag in section.iter_tags("DT_NEEDED")
-        }
-    )
-    if musl := [name for name in needed if "musl" in name]:
+    if isinstance(said, str):
+        return said
+    machine, bits = said["machine"], said["bits"]
+    if machine != _MACHINES[target.architecture] or bits != 64:
+        return f"is built for {machine.removeprefix('EM_')}, {bits} bit"
+    if musl := [needed for needed in said["needed"] if "musl" in needed]:
         return f"needs another C library, {musl[0]}"
-    versions = [
-        (int(found[1]), int(found[2]))
-        for section in library.iter_sections()
-        if isinstance(section, GNUVerNeedSection)
-        for _, needs in section.iter_versions()
-        for need in needs
-        if (found := _GLIBC.fullmatch(str(need.name)))
-    ]
-    highest = max(versions, default=(0, 0))
-    if highest > target.glibc:
-        return f"needs glibc {_dotted(highest)}, and the runtime has {_dotted(target.glibc)}"
+    glibc = tuple(said["glibc"])
+    if glibc > target.glibc:
+        return f"needs glibc {_dotted(glibc)}, and the runtime has {_dotted(target.glibc)}"
     return ""
 
 
-def _dotted(version: tuple[int, int]) -> str:
-    return f"{version[0]}.{version[1]}"
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

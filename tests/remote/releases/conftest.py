@@ -1,5 +1,6 @@
 """A login node that is updated from a repository, both made for one test. Standard library and git."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -29,6 +30,8 @@ class Origin:
         self.bare = folder / "origin.git"
         self.tree = folder / "tree"
         self.scripts = self.tree / "raijin_scripts"
+        if self.bare.exists():  # copied
+            return
         self.git("init", "-q", "--bare", self.bare, cwd=folder)
         self.git("init", "-q", self.tree, cwd=folder)
         shutil.copytree(ROOT / "dea" / "remote", self.tree / "dea" / "remote", ignore=IGNORE)
@@ -90,7 +93,7 @@ class Node:
 
     def __init__(self, folder, origin):
         self.root = folder / "node"
-        self.root.mkdir()
+        self.root.mkdir(exist_ok=True)
         self.state = folder / "state"
         self.current = self.root / "current"
         self.origin = origin
@@ -168,11 +171,20 @@ class Node:
         ]
 
 
+@contextlib.contextmanager
+def usual_umask():
+    """What others can write is refused, which many a developer's umask would make of it."""
+    former = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(former)
+
+
 @pytest.fixture
 def origin(tmp_path):
-    former = os.umask(0o022)
-    yield Origin(tmp_path)
-    os.umask(former)
+    with usual_umask():
+        yield Origin(tmp_path)
 
 
 @pytest.fixture

@@ -1,15 +1,36 @@
 """What is not right does not serve: whatever is wrong with the new release, the old one goes on."""
 
 import os
+import shutil
 import subprocess
 
 import pytest
 
+from tests.remote.releases.conftest import Node, Origin, usual_umask
+
+pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest and the newest Python
+
+
+@pytest.fixture(scope="module")
+def updated(tmp_path_factory):
+    """A folder with a repository and a login node that has its first release: made once, and copied for each test."""
+    folder = tmp_path_factory.mktemp("updated")
+    with usual_umask():
+        origin = Origin(folder)
+        origin.commit()
+        Node(folder, origin).updated()
+    return folder
+
 
 @pytest.fixture
-def serving(node, origin):
-    origin.commit()
-    node.updated()
+def origin(tmp_path, updated):
+    shutil.copytree(updated, tmp_path, symlinks=True, dirs_exist_ok=True)
+    with usual_umask():
+        yield Origin(tmp_path)
+
+
+@pytest.fixture
+def serving(node):
     return node
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest and the newest Python
+
 INSTALL = """#!/bin/sh
 echo "installing $DEA_COMMAND in $(pwd)"
 echo once >> {root}/installs

@@ -1,7 +1,7 @@
 """A power cut at any step of an update does no harm: what served serves, and the next update repairs and succeeds.
 
 Every change that an update makes on disk, and every program that it starts, is a step (`killed_at`). There are some hundred
-of them, so each version of Python tries a fifth: together, in `nox -s remote`, they try them all.
+of them, so each version of Python tries a fifth: together, in `nox -s tests remote`, they try them all.
 """
 
 import re

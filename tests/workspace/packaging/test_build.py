@@ -529,8 +529,9 @@ def test_writing_a_file_leaves_the_umask_alone(tmp_path: Path, monkeypatch: pyte
 def test_schemas_of_the_commands_that_it_runs_travel_along(
     make_function: MakeFunction, root: Path, index: Path
 ) -> None:
-    for name in ("boto3", "cryptography", "paramiko"):
-        make_wheel(index, name, "99.0")
+    described = {f"botocore/data/{service}/2014/service-2.json.gz": "x" for service in ("ssm", "sts")}
+    for name, files in (("botocore", described), ("cryptography", None), ("paramiko", None)):
+        make_wheel(index, name, "99.0", files)
     function = make_function(requirements="./dea/remote\n./dea/raijin\n", settings="commands: [quota]\n")
     built = packaging.build(function, root=root)
     with zipfile.ZipFile(built.path) as archive:

@@ -36,12 +36,12 @@ def test_pins_what_is_required_with_hashes_and_all_that_that_requires(
 
 
 def test_names_no_index_no_path_and_no_internal_package(make_function: MakeFunction, root: Path, index: Path) -> None:
-    for name in ("boto3", "cryptography", "paramiko"):
+    for name in ("botocore", "cryptography", "paramiko"):
         make_wheel(index, name, "99.0")
     function = make_function(requirements="./dea/remote\n./dea/raijin\n./dea/lambdas\n")
     locking.lock(function, root=root)
     text = (function.folder / locking.FILE_NAME).read_text("utf-8")
-    assert set(read(function, root).versions) == {"boto3", "cryptography", "paramiko"}
+    assert set(read(function, root).versions) == {"botocore", "cryptography", "paramiko"}
     assert not re.search(r"://|find-links|index-url|dea-|\./|(^|\s)/", text, re.MULTILINE)
     assert str(root) not in text and str(index) not in text
 
@@ -65,7 +65,7 @@ def test_a_pin_stays_until_it_is_upgraded_or_no_longer_fits(
 def test_a_conflict_with_an_internal_package_is_an_error_and_the_old_lock_stays(
     make_function: MakeFunction, root: Path, index: Path
 ) -> None:
-    for name in ("boto3", "cryptography", "paramiko"):
+    for name in ("botocore", "cryptography", "paramiko"):
         make_wheel(index, name, "99.0")
     make_wheel(index, "paramiko", "2.0")
     function = make_function(requirements="./dea/remote\n./dea/raijin\n")
@@ -87,7 +87,7 @@ def test_a_requirement_that_does_not_exist_is_named(make_function: MakeFunction,
 
 @pytest.mark.parametrize("change", ["requirement", "target", "internal"])
 def test_a_stale_lock_is_noticed(make_function: MakeFunction, root: Path, index: Path, change: str) -> None:
-    for name in ("boto3", "cryptography", "paramiko"):
+    for name in ("botocore", "cryptography", "paramiko"):
         make_wheel(index, name, "99.0")
     function = make_function(requirements="./dea/remote\n./dea/raijin\n")
     locking.lock(function, root=root)
@@ -106,7 +106,7 @@ def test_a_stale_lock_is_noticed(make_function: MakeFunction, root: Path, index:
 def test_another_version_of_the_distributions_makes_no_lock_stale(
     make_function: MakeFunction, root: Path, index: Path
 ) -> None:
-    for name in ("boto3", "cryptography", "paramiko"):
+    for name in ("botocore", "cryptography", "paramiko"):
         make_wheel(index, name, "99.0")
     function = make_function(requirements="./dea/remote\n./dea/raijin\n")
     locking.lock(function, root=root)

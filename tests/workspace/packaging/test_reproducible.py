@@ -9,9 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -75,21 +76,26 @@ def environment(folder: Path, **settings: str) -> Mapping[str, str]:
     return {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "HOME": str(folder), **settings}
 
 
-def test_two_checkouts_that_differ_in_all_but_content_make_the_same_bytes(tmp_path: Path) -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that another user can reach: pytest shuts its own to all others, whenever a session of it begins."""
+    with tempfile.TemporaryDirectory(prefix="dea-two-checkouts-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_two_checkouts_that_differ_in_all_but_content_make_the_same_bytes(tmp_path: Path, open_folder: Path) -> None:
     uv_cache = os.environ.get("UV_CACHE_DIR") or str(Path(os.environ["XDG_CACHE_HOME"]) / "uv")
     one = copy_checkout(tmp_path / "one", backwards=False)
     first = digest(build(one, env=environment(tmp_path / "1", TZ="Pacific/Kiritimati", UV_CACHE_DIR=uv_cache)))
-    (two := tmp_path / "another place" / "two").mkdir(parents=True)
+    (two := open_folder / "another place" / "two").mkdir(parents=True)
     copy_checkout(two, backwards=True)
     other: dict[str, object] = {}
     if os.getuid() == 0 and runs_as_nobody():
         # Another user, with caches of its own, all cold.
         other = {"user": "nobody", "extra_groups": []}
-        (tmp_path / "2").mkdir()
-        subprocess.run(["chown", "-R", "nobody", tmp_path / "2", tmp_path / "another place"], check=True)
-        for parent in (tmp_path, *tmp_path.parents[:-2]):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    cold = environment(tmp_path / "2", TZ="America/St_Johns", LC_ALL="C", UV_CACHE_DIR=str(tmp_path / "2" / "uv"))
+        subprocess.run(["chown", "-R", "nobody", open_folder], check=True)
+    cold = environment(open_folder / "2", TZ="America/St_Johns", LC_ALL="C", UV_CACHE_DIR=str(open_folder / "2" / "uv"))
     second = digest(build(two, umask="077", env=cold, **other))
     assert first == second
     # Warm, and without any of what was built before beside it.
@@ -227,7 +233,8 @@ def test_the_example_imports_from_its_package_alone(tmp_path: Path, python: str)
     found = interpreters.find(python)
     assert found is not None
     program = (
-        "import sys, json; sys.path.append(sys.argv[1]); import example, boto3, paramiko; boto3.client('ssm', region_name='x');"
+        "import sys, json; sys.path.append(sys.argv[1]); import example, botocore.session, paramiko;"
+        "botocore.session.Session().create_client('ssm', region_name='x');"
         "print(json.dumps([m.__file__ for m in list(sys.modules.values()) if getattr(m, '__file__', None)]))"
     )
     done = subprocess.run(
