@@ -68,11 +68,13 @@ def _report(
     checkout: str, account: "pwd.struct_passwd", options: argparse.Namespace
 ) -> "tuple[dict[str, object], list[str]]":
     path = os.path.abspath(options.authorized_keys or authorized_keys_of(account.pw_dir))
+    _check_together(options)
     if options.label is not None:
         checked_label(options.label)
     if options.remove is not None:
         done = edit(path, lambda content: without_label(content, options.remove, but=options.except_))
-        return _told(path, done, f"removed the lines of the key {options.remove}")
+        gone = f"removed the lines of the key {options.remove}"
+        return _told(path, done, gone, f"no line of the key {shown(options.remove)} is to be removed")
     if options.label is None:
         return _listed(path)
     if options.public_key is None:
@@ -80,10 +82,6 @@ def _report(
     key = given_key(options.public_key)
     limits = limits_of(options.only, options.allow, options.from_, options.expires)
     if options.beside:
-        if options.only or options.allow:
-            raise Refusal(
-                USAGE, "--beside takes what the key may do from its label's line: leave out --only and --allow"
-            )
         done = edit(path, lambda content: _with_another(content, options.label, key, limits))
         return _told(path, done, f"added {key} beside the key {options.label}")
     target = target_of(checkout)
@@ -108,6 +106,27 @@ def authorize(path: str, line: str) -> Edit:
     return edit(path, lambda content: with_line(content, line))
 
 
+def _check_together(options: argparse.Namespace) -> None:
+    """Check that everything that is given counts: who gives a limit, or `--print`, must not be passed over.
+
+    Raises:
+        Refusal: If something does not.
+    """
+    given = {name for name, value in vars(options).items() if value not in (None, False, [])} - {"authorized_keys"}
+    if options.remove is not None:
+        passed_over, why = given - {"remove", "except_"}, "--remove takes the label, and --except at most"
+    elif options.label is None:
+        passed_over, why = given, "without a LABEL, keys are listed and nothing is done"
+    elif options.beside:
+        passed_over = given - {"label", "public_key", "beside", "from_", "expires"}
+        why = "--beside takes what the key may do from its label's line"
+    else:
+        passed_over, why = given & {"except_"}, "--except is for --remove"
+    if passed_over:
+        flags = ("LABEL" if name == "label" else f"--{name.rstrip('_').replace('_', '-')}" for name in passed_over)
+        raise Refusal(USAGE, f"{why}: leave out {', '.join(sorted(flags))}")
+
+
 def _with_another(content: bytes, label: str, key: str, limits: Limits) -> bytes:
     """Return the content with one more key of a label that may do what the label's first one may."""
     old = next((entry for _, entry in entries(content) if entry is not None and entry.label == label), None)
@@ -119,8 +138,10 @@ def _with_another(content: bytes, label: str, key: str, limits: Limits) -> bytes
     return with_line(content, line, beside=True)
 
 
-def _told(path: str, done: Edit, what: str) -> "tuple[dict[str, object], list[str]]":
-    lines = [f"{path}: {what}" if done.changed else f"{path}: nothing to change"]
+def _told(
+    path: str, done: Edit, what: str, nothing: str = "nothing to change"
+) -> "tuple[dict[str, object], list[str]]":
+    lines = [f"{path}: {what if done.changed else nothing}"]
     lines += [f"the file as it was: {done.backup}"] if done.backup else []
     return {
         "file": path, "changed": done.changed, "backup": done.backup, "remarks": done.remarks, **_listed(path)[0],
@@ -174,10 +195,8 @@ def _parser() -> Parser:
     parser.add_argument("--public-key", metavar="KEY", help="a .pub file, - for standard input, or the key's text")
     parser.add_argument("--only", metavar="NAME", help="the one command that the key runs, whatever it is sent")
     parser.add_argument("--allow", metavar="PATTERN", action="append", default=[], help="commands that it may run")
-    parser.add_argument(
-        "--from", dest="from_", metavar="LIST", default="", help="from where: 192.0.2.0/24,*.example.org"
-    )
-    parser.add_argument("--expires", metavar="DATE", default="", help="until when: 2030-12-31")
+    parser.add_argument("--from", dest="from_", metavar="LIST", help="from where: 192.0.2.0/24,*.example.org")
+    parser.add_argument("--expires", metavar="DATE", help="until when: 2030-12-31")
     parser.add_argument(
         "--beside", action="store_true", help="add the key beside the label's, which stays, as it may do"
     )

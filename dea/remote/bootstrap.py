@@ -51,7 +51,7 @@ def report(
     options = _parser().parse_args(arguments)
     # Many a site's umask lets the group write; nothing that others can write would be trusted.
     os.umask(0o022)
-    limits = limits_of(None, (), options.from_, "")
+    limits = limits_of(None, (), options.from_, None)
     keys = {RUN: options.run_key, PULL: options.pull_key}
     given = {label: given_key(source) for label, source in keys.items() if source is not None}
     layout = Layout(os.path.realpath(options.root or os.path.join(account.pw_dir, ROOT)))
@@ -144,7 +144,7 @@ def _parser() -> Parser:
     parser.add_argument("--key", metavar="FILE", help="a private key that can read the repository (default: make one)")
     parser.add_argument("--run-key", metavar="KEY", help="the public key that runs commands: a .pub file or its text")
     parser.add_argument("--pull-key", metavar="KEY", help="the public key that triggers updates, likewise")
-    parser.add_argument("--from", dest="from_", metavar="LIST", default="", help="from where both may be used")
+    parser.add_argument("--from", dest="from_", metavar="LIST", help="from where both may be used")
     parser.add_argument("--commit-signers", metavar="FILE", help="who may sign commits; without it nobody has to")
     parser.add_argument("--approvers", metavar="FILE", help="who may sign approvals; without it nobody has to")
     parser.add_argument("--root", metavar="DIR", help=f"the folder of the releases (default: ~/{ROOT})")

@@ -94,8 +94,10 @@ def line_for(label: str, public_key: str, target: Target, limits: Limits) -> str
     return authorized_keys_line(public_key, command, addresses=limits.addresses, expires=limits.expires)
 
 
-def limits_of(only: "str | None", allow: "list[str] | tuple[str, ...]", addresses: str, expires: str) -> Limits:
-    """Check what is asked of a key's limits. `expires` is a date, `YYYY-MM-DD`.
+def limits_of(
+    only: "str | None", allow: "list[str] | tuple[str, ...]", addresses: "str | None", expires: "str | None"
+) -> Limits:
+    """Check what is asked of a key's limits; None where nothing is. `expires` is a date, `YYYY-MM-DD`.
 
     Raises:
         Refusal: If one is not as it should be: a limit that means nothing would be no limit.
@@ -107,9 +109,10 @@ def limits_of(only: "str | None", allow: "list[str] | tuple[str, ...]", addresse
     for pattern in allow:
         if not pattern or not _PATTERN.issuperset(pattern):
             raise Refusal(USAGE, f"--allow {shown(pattern)} is no pattern of commands: a name, with * and ?")
-    if not _ADDRESSES.issuperset(addresses):
+    # Empty is not none: a script whose variable is not set has meant a limit.
+    if addresses is not None and (not addresses or not _ADDRESSES.issuperset(addresses)):
         raise Refusal(USAGE, f"--from {shown(addresses)} is no list of addresses: as 192.0.2.0/24,*.example.org")
-    if expires:
+    if expires is not None:
         try:
             date = time.strptime(expires, "%Y-%m-%d")
         except ValueError:
@@ -117,7 +120,7 @@ def limits_of(only: "str | None", allow: "list[str] | tuple[str, ...]", addresse
         if date < time.localtime():
             raise Refusal(USAGE, f"--expires {shown(expires)} is over: the key would never log in")
         expires = time.strftime("%Y%m%d", date)
-    return Limits(only, tuple(allow), addresses, expires)
+    return Limits(only, tuple(allow), addresses or "", expires or "")
 
 
 def given_key(source: str) -> str:

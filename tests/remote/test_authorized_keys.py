@@ -217,7 +217,7 @@ def test_the_file_as_it_was_is_kept_and_so_are_strangers(file):
     assert file.path.read_bytes().endswith(b"\n" + STRANGERS)
     file.changed("--remove", "run")
     assert file.path.read_bytes() == STRANGERS
-    assert "nothing to change" in file.changed("--remove", "run")
+    assert "no line of the key 'run' is to be removed" in file.changed("--remove", "run")
     for number in range(2, 20):
         file.changed("run", "--public-key", public_key(number))
     assert len(file.backups()) == authorized_keys_file.BACKUPS
@@ -273,12 +273,19 @@ def test_the_line_alone_can_be_printed(file):
         (["run", "--public-key", public_key(), "--allow", 'x" y'], "is no pattern of commands"),
         (["run", "--public-key", public_key(), "--allow", "x", "--only", "x"], "exclude each other"),
         (["run", "--public-key", public_key(), "--from", 'x",command="/bin/sh'], "is no list of addresses"),
+        (["run", "--public-key", public_key(), "--from", ""], "--from '' is no list of addresses"),
         (["run", "--public-key", public_key(), "--expires", "tomorrow"], "is no date"),
+        (["run", "--public-key", public_key(), "--expires", ""], "--expires '' is no date"),
         (["run", "--public-key", public_key(), "--expires", "2001-01-01"], "is over"),
         (["run", "--public-key", public_key(), "--checkout", "here"], "is no absolute path"),
         (["run", "--public-key", public_key(), "--checkout", "/no/such"], "/no/such cannot be looked at"),
         (["run", "--public-key", public_key(), "--python", "/no/python"], "/no/python cannot be executed"),
-        (["run", "--public-key", public_key(), "--beside", "--allow", "x"], "leave out --only and --allow"),
+        (["run", "--public-key", public_key(), "--beside", "--allow", "x"], "leave out --allow"),
+        (
+            ["--public-key", public_key()],
+            "without a LABEL, keys are listed and nothing is done: leave out --public-key",
+        ),
+        (["run", "--public-key", public_key(), "--except", "SHA256:x"], "--except is for --remove"),
     ],
 )
 def test_what_would_let_in_something_else_is_refused(file, arguments, said):
@@ -289,6 +296,29 @@ def test_what_would_let_in_something_else_is_refused(file, arguments, said):
     else:
         file.refused(said, *arguments)
     assert not file.path.exists() or file.path.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "passed_over"),
+    [
+        (["run", "--public-key", public_key(2), "--beside", "--print"], "--print"),
+        (["run", "--public-key", public_key(2), "--beside", "--state", "/elsewhere"], "--state"),
+        (["--remove", "run", "--print"], "--print"),
+        (["run", "--remove", "run"], "LABEL"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(file, arguments, passed_over):
+    """Who gives `--print` expects that nothing is changed."""
+    file.changed("run", "--public-key", public_key())
+    before = file.path.read_bytes()
+    file.refused(f"leave out {passed_over}", *arguments)
+    assert file.path.read_bytes() == before
+
+
+def test_a_label_that_nobody_has_is_said_not_to_be_there(file):
+    """Who shuts a key out must not be told that all is well because of a slip of the pen."""
+    file.changed("run", "--public-key", public_key())
+    assert "no line of the key 'rum' is to be removed" in file.changed("--remove", "rum")
 
 
 def test_a_checkout_that_others_can_write_is_not_served(file):

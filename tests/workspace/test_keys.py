@@ -25,7 +25,7 @@ HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJu5S4ojCAoJmVRw8Smmmp2qMSbNvGZ9
 PREFIX = "orchestrator.raijin.users.default"
 VALUES = Values("dea", "raijin.example.org", "a key", HOST_KEY + "\n")
 SHOWN = {"label": "", "checkout": "/home/dea/x/current", "python": "/usr/bin/python3", "state": "", "allow": (),
-         "addresses": "", "expires": ""}  # fmt: skip
+         "addresses": None, "expires": None}  # fmt: skip
 
 
 def make(folder: Path, key: str = "", label: str = "", *, anew: bool = False) -> None:
@@ -136,6 +136,8 @@ def test_the_line_of_a_key_is_printed(tmp_path: Path, capsys: pytest.CaptureFixt
         ({"checkout": "x"}, "is no absolute path"),
         ({"allow": ("a b",)}, "is no pattern"),
         ({"addresses": "a b"}, "is no list of addresses"),
+        ({"addresses": ""}, "--from '' is no list of addresses"),
+        ({"expires": ""}, "--expires '' is no date"),
         ({"expires": "2001-01-01"}, "is over"),
         ({"label": "other"}, "there is no public key"),
     ],

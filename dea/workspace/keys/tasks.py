@@ -67,8 +67,8 @@ def show(
     python: str,
     state: str,
     allow: Sequence[str],
-    addresses: str,
-    expires: str,
+    addresses: str | None,
+    expires: str | None,
 ) -> None:
     """Print the line of `authorized_keys` for a key, or the bare key where it is the repository's server that reads it.
 
@@ -100,8 +100,8 @@ def install(
     python: str,
     checkout: str,
     allow: Sequence[str],
-    addresses: str,
-    expires: str,
+    addresses: str | None,
+    expires: str | None,
     as_json: bool,
 ) -> None:
     """Let a key in on the login node, over the operator's own ssh.
@@ -204,7 +204,7 @@ def rotate(
     checkout: str,
     kms_key_id: str,
     user_path: str,
-    expires: str,
+    expires: str | None,
     unchecked: bool,
     confirmed: bool,
     as_json: bool,
@@ -219,7 +219,7 @@ def rotate(
         raise WorkspaceError("the key read is replaced on the login node: docs/how-to/rotate-keys.md tells how")
     name = _label(kind, label)
     prefix = user_path or kind.user_path
-    _limits(kind, (), "", expires)
+    _limits(kind, (), None, expires)
     node = _node(login, ssh, python, checkout)
     aws_account.check_can_confirm("it", confirmed=confirmed)
     account = aws_account.account()
@@ -227,7 +227,14 @@ def rotate(
         aws_account.confirm(f"replace the key of {prefix}", account)
     with progress(f"replacing the key {name}"):
         done = rotation.rotate(
-            account.ssm, prefix, node, name, kms_key_id=kms_key_id, expires=expires, checked=not unchecked, said=_say
+            account.ssm,
+            prefix,
+            node,
+            name,
+            kms_key_id=kms_key_id,
+            expires=expires or "",
+            checked=not unchecked,
+            said=_say,
         )
     if as_json:
         print_json({"prefix": prefix, "old": done.old, "new": done.new, "removed": done.removed})
@@ -269,7 +276,7 @@ def _label(kind: Kind, label: str) -> str:
         raise WorkspaceError(str(refusal)) from None
 
 
-def _limits(kind: Kind, allow: Sequence[str], addresses: str, expires: str) -> Limits:
+def _limits(kind: Kind, allow: Sequence[str], addresses: str | None, expires: str | None) -> Limits:
     try:
         return limits_of(kind.only, tuple(allow), addresses, expires)
     except Refusal as refusal:
