@@ -9,12 +9,12 @@ import os
 import subprocess
 import sys
 
-from dea.remote.authorize import Parser, authorize
-from dea.remote.authorized_keys import ed25519_key
+from dea.remote.authorize import Parser, about, authorize
+from dea.remote.authorized_keys import Entry, ed25519_key
 from dea.remote.authorized_keys_file import authorized_keys_of, entries, read
 from dea.remote.bootstrap_settings import configure, public_half
 from dea.remote.contract.request import Refusal, shown
-from dea.remote.contract.status import REFUSED
+from dea.remote.contract.status import REFUSED, USAGE
 from dea.remote.decision import UPDATE
 from dea.remote.exchange import say
 from dea.remote.key_line import Limits, Target, given_key, limits_of, line_for
@@ -52,6 +52,8 @@ def report(
     # Many a site's umask lets the group write; nothing that others can write would be trusted.
     os.umask(0o022)
     limits = limits_of(None, (), options.from_, None)
+    if limits.addresses and options.run_key is None and options.pull_key is None:
+        raise Refusal(USAGE, "--from limits the keys that are let in: give --run-key or --pull-key with it")
     keys = {RUN: options.run_key, PULL: options.pull_key}
     given = {label: given_key(source) for label, source in keys.items() if source is not None}
     layout = Layout(os.path.realpath(options.root or os.path.join(account.pw_dir, ROOT)))
@@ -113,21 +115,30 @@ def _authorized(path: str, target: Target, given: "dict[str, str]", limits: Limi
     for label, key in given.items():
         there = [entry for _, entry in entries(read(path)) if entry is not None and entry.label == label]
         line = line_for(label, key, target, Limits(UPDATE if label == PULL else None, (), limits.addresses))
-        if any(
-            entry.key.fingerprint == ed25519_key(key).fingerprint and entry.starts(target.checkout) for entry in there
-        ):
+        if any(_lets_in(entry, key, label, target, limits) for entry in there):
             continue
         if there:
             raise Refusal(
                 REFUSED,
                 f"authorized_keys has a line of the key {label} already, {there[0].key.fingerprint} with the forced command"
-                f" {shown(there[0].options['command'], 200)}: replace it on purpose, with"
+                f" {shown(there[0].options['command'], 200)} and from={shown(there[0].options.get('from', ''))}: replace it on purpose, with"
                 f" python3 {target.checkout}/dea/remote --authorize {label}",
             )
         for remark in authorize(path, line).remarks:
             say(remark)
     found = [entry for _, entry in entries(read(path)) if entry is not None]
     return {entry.label: entry.key.fingerprint for entry in found if entry.label in (RUN, PULL)}
+
+
+def _lets_in(entry: Entry, key: str, label: str, target: Target, limits: Limits) -> bool:
+    """Tell whether a line lets a key in to what is asked for: narrower may be, wider not."""
+    return (
+        entry.key.fingerprint == ed25519_key(key).fingerprint
+        and entry.starts(target.checkout)
+        and (label != PULL or about(entry)["only"] == UPDATE)
+        and "restrict" in entry.options
+        and limits.addresses in ("", entry.options.get("from", ""))
+    )
 
 
 def _parser() -> Parser:

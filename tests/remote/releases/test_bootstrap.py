@@ -161,6 +161,21 @@ def test_what_is_there_is_never_changed(account, public):
     account.refused("replace it on purpose", "--run-key", public["run"])
 
 
+def test_a_line_that_is_wider_than_what_is_asked_for_is_not_taken_for_it(account, public):
+    """Else it would be said that a key is let in from there, or for that alone, and sshd would know nothing of it."""
+    keys = ("--run-key", public["run"], "--pull-key", public["pull"])
+    account.done("--repository", account.origin.bare, *keys)
+    before = account.keys.read_bytes()
+    account.refused("and from=''", *keys, "--from", "192.0.2.0/24")
+    assert account.keys.read_bytes() == before
+    for wide in (before.replace(b" --only git_pull", b""), before.replace(b"restrict,", b"")):
+        account.keys.write_bytes(wide)
+        account.refused("replace it on purpose", *keys)
+    account.keys.write_bytes(before.replace(b"restrict,", b'restrict,from="192.0.2.0/24",'))
+    account.done(*keys)
+    account.done(*keys, "--from", "192.0.2.0/24")
+
+
 def test_a_key_may_not_run_commands_and_trigger_updates(account, public):
     account.refused("may do two things", "--repository", account.origin.bare, "--run-key", public["run"],
                     "--pull-key", public["run"])  # fmt: skip
@@ -225,6 +240,8 @@ def test_before_there_are_settings_a_mistake_decides_nothing(account, tmp_path):
         (["--repository", "/x", "--run-key", "/no/such.pub"], "/no/such.pub cannot be read"),
         (["--repository", "/x", "--branch", "a..b"], "is no plain name of a branch"),
         (["--repository", "/x", "--from", '"'], "is no list of addresses"),
+        (["--repository", "/x", "--from", ""], "is no list of addresses"),
+        (["--repository", "/x", "--from", "192.0.2.1"], "give --run-key or --pull-key with it"),
         (["--repository", "git@example.org:x", "--known-hosts", "/no/such"], "/no/such cannot be read"),
         (["--repository", "git@example.org:x", "--known-hosts", os.devnull], "holds no host key"),
     ],
