@@ -138,7 +138,7 @@ REFERENCE: dict[tuple[str, str, int], Callable[[], Expected]] = {
     },
     ("protocol", "Durable runs", 0): lambda: keys("dea/remote/runs/history.py", "_entry"),
     ("audit", "Check it", 0): lambda: options("dea/remote/audit_check.py", "report"),
-    ("git-pull", "Exit status", 0): lambda: {"0", "1", "2", str(status.BUSY)},
+    ("git-pull", "Exit status", 0): lambda: {"0", "1", "2", str(status.BUSY), "128+n"},
     ("git-pull", "The report", 0): lambda: {*pull.Update("/", print).report},
     ("git-pull", "What it keeps", 0): lambda: 4,
     ("package", "What is in it", 0): lambda: 6,

@@ -52,7 +52,7 @@ def main(argv: "list[str]") -> int:
     # Ignored by whoever started this, the kernel would keep no child's status: what failed would seem to have succeeded.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # An exception, so that what was begun is ended and given back; the dispatcher sends TERM first.
-    for signum in (signal.SIGTERM, signal.SIGHUP):
+    for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(signum, lambda number, _frame: sys.exit(128 + number))
     try:
         if options.prepare:

@@ -72,6 +72,7 @@ class Update:
         Raises:
             ReleaseError: If the new release does not serve; then the old one does.
             OSError: The same, because of a disk that is full, say.
+            SystemExit: If a signal ends it; the report says whether it has switched by then.
         """
         begin = time.monotonic()
         try:
@@ -85,8 +86,8 @@ class Update:
                     self._update(settings, state, turn)
                 finally:
                     clean.remove_leftovers(self._layout, state)
-        except (ReleaseError, OSError) as error:
-            self.report["problem"] = str(error)
+        except (ReleaseError, OSError, SystemExit) as error:
+            self.report["problem"] = "it was ended by a signal" if isinstance(error, SystemExit) else str(error)
             self._say(f"{self._layout.serving() or 'nothing'} serves")
             raise
         finally:
@@ -233,6 +234,7 @@ def _prepare(settings: Settings, state: str, release: str, *, dry_run: bool) -> 
         raise ReleaseError(f"it cannot check itself: status {process.returncode}, see the lines before") from error
     finally:
         os.close(lifeline)
+        process.wait()  # it ends an install.sh first, and says so to what would be a broken pipe
     if problems:
         raise ReleaseError("; ".join(str(problem) for problem in problems))
     return outcomes

@@ -1,5 +1,6 @@
 """A command's install.sh runs once for each content of the command, and until it has succeeded the command does not run."""
 
+import json
 import os
 import signal
 import subprocess
@@ -98,15 +99,20 @@ def test_an_install_that_takes_too_long_is_ended_with_its_children(installed, or
     until(lambda: not child.exists() or child.read_text().rpartition(")")[2].startswith(" Z"))
 
 
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_an_install_ends_with_the_update_that_it_belongs_to(installed, origin, signum, until):
     began = installed.root / "began"
     origin.command("needy", RUN, install_sh=f"#!/bin/sh\necho $$ > {began}.new; mv {began}.new {began}\nsleep 600\n")
     origin.commit()
-    update = subprocess.Popen(installed.program(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    update = subprocess.Popen(installed.program(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until(began.exists)
     update.send_signal(signum)
-    update.wait(30)
+    report, said = update.communicate(timeout=30)
+    if signum != signal.SIGKILL:
+        assert update.returncode == 128 + signum
+        assert json.loads(report)["problem"] == "it was ended by a signal"
+        assert said.endswith(f"git_pull: {installed.serving()} serves\n")
+        assert "Traceback" not in said
     pid = int(began.read_text())
     until(lambda: not Path(f"/proc/{pid}").exists())
     origin.command("needy", RUN, install_sh=INSTALL.format(root=installed.root))
