@@ -34,12 +34,16 @@ def make(folder: Path, key: str = "", label: str = "", *, anew: bool = False) ->
 
 def test_keys_are_made_for_their_owner_alone_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "new" / "keys"
-    make(folder)
+    former = os.umask(0o002)
+    try:
+        make(folder)
+    finally:
+        os.umask(former)
     made = json.loads(capsys.readouterr().out)
     assert [(one["key"], one["made"]) for one in made] == [("run", True), ("pull", True)]
     assert sorted(path.name for path in folder.iterdir()) == ["pull", "pull.pub", "run", "run.pub"]
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
-    assert folder.stat().st_mode & 0o777 == 0o700
+    assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent)] == [0o700, 0o700]
     for one in made:
         public = subprocess.run(["ssh-keygen", "-y", "-f", one["file"]], capture_output=True, text=True, check=True)
         assert public.stdout.split()[:2] == one["public_key"].split()[:2]

@@ -80,7 +80,9 @@ def write(pair: Pair, folder: Path, name: str) -> None:
     if folder.resolve().is_relative_to(ROOT):
         raise WorkspaceError(f"{folder} is inside the checkout, where a private key could be committed: name another")
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # One by one: of those above it, mkdir leaves the mode to the umask, and who can write one can put a key in its place.
+        for path in reversed([folder, *folder.parents]):
+            path.mkdir(mode=0o700, exist_ok=True)
         if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
             raise WorkspaceError(f"{folder} can be read by others: chmod 700 it, or name another folder")
         # The private half first: if that is all there is, the public one follows from it.
