@@ -23,9 +23,8 @@ class GitPullCommand(RaijinCommand):
         # The key's forced command runs git_pull whatever it is sent, and without options.
         stdout, stderr, exit_code = self.raijin.exec_command("git_pull")
         if exit_code != 0:
-            raise OrchestratorException(
-                "the login node was not updated; what served before goes on serving", stdout, stderr, exit_code
-            )
+            # It can have been ended after the switch, by a timeout say: its report knows, this does not.
+            raise OrchestratorException(f"git_pull failed there; {_switched(stdout)}", stdout, stderr, exit_code)
         try:
             report: dict[str, Any] = json.loads(stdout)
             facts = {name: report[name] for name in ("old", "new", "switched", "duration_s")}
@@ -38,6 +37,15 @@ class GitPullCommand(RaijinCommand):
             ) from error
         self.logger.info("login node updated" if report["switched"] else "nothing is new", extra=facts)
         return report
+
+
+def _switched(stdout: str) -> str:
+    """Return what the report of an update that failed says of its switch."""
+    try:
+        report = json.loads(stdout)
+        return f"{report['new']} serves all the same" if report["switched"] else "what served before goes on serving"
+    except (ValueError, KeyError, TypeError):
+        return "it gave no report, so inv git-pull tells what serves"
 
 
 # Whatever the event says: a push to the production branch, say. Its delivery names the run, so a retry updates nothing twice.

@@ -29,6 +29,13 @@ def test_an_update_that_failed_is_an_error_that_carries_why():
     assert raised.value.exit_code == 1
 
 
+def test_an_update_that_was_ended_after_its_switch_is_not_said_to_have_changed_nothing():
+    with pytest.raises(OrchestratorException, match=f"^git_pull failed there; {'b' * 40} serves all the same"):
+        run(json.dumps(REPORT), "", 124)
+    with pytest.raises(OrchestratorException, match="what served before goes on serving"):
+        run(json.dumps({**REPORT, "switched": False}), "", 1)
+
+
 def test_busy_is_an_error_too():
     with pytest.raises(OrchestratorException, match="another update is going on") as raised:
         run("", "git_pull: another update is going on\n", 75)
