@@ -244,7 +244,8 @@ def test_strangers_lines_are_as_they_were(home: Home) -> None:
     modes = [path.stat().st_mode & 0o777 for path in (home.authorized_keys, home.authorized_keys.parent)]
     assert modes == [0o600, 0o700]
     assert home.authorized_keys.owner() == home.name
-    assert home.authorized_keys.parent.glob("authorized_keys.dea-*")
+    first, *_ = sorted(home.authorized_keys.parent.glob("authorized_keys.dea-*"))
+    assert first.read_bytes() == home.strangers
 
 
 def test_private_keys_are_in_ssm_alone(home: Home) -> None:
