@@ -195,9 +195,11 @@ def _prepare_folder(folder: str, done: Edit) -> None:
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise Refusal(REFUSED, f"{folder} is no plain folder of this account's own: put one in its place")
     mode = stat.S_IMODE(status.st_mode)
-    if mode != 0o700:
-        os.chmod(folder, 0o700)
-        done.remarks.append(f"{folder} had mode {mode:04o}, now 0700.")
+    # Another folder than that of keys can be anything, the home folder too: there, others may read, as far as sshd minds.
+    wanted = 0o700 if os.path.basename(folder) == ".ssh" else mode & ~0o022
+    if mode != wanted:
+        os.chmod(folder, wanted)
+        done.remarks.append(f"{folder} had mode {mode:04o}, now {wanted:04o}.")
 
 
 def _open(path: str, flags: int) -> int:

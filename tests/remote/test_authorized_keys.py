@@ -385,6 +385,16 @@ def test_modes_are_put_right_and_that_is_said(file):
     file.refused("can be written by others", "run", "--public-key", public_key())
 
 
+def test_a_folder_that_holds_more_than_keys_stays_readable(file):
+    """The home folder, say, where the site has sshd look for the file there."""
+    file.path = file.path.parent.parent / "keys"
+    file.changed("run", "--public-key", public_key())
+    assert file.mode() == (0o600, 0o755)
+    file.path.parent.chmod(0o775)
+    assert "had mode 0775, now 0755" in file.changed("run", "--public-key", public_key())
+    assert file.mode() == (0o600, 0o755)
+
+
 def test_edits_take_turns(file):
     """Each of many at once finds what the one before it has left."""
     path = str(file.path)
