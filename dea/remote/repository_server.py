@@ -72,7 +72,7 @@ def pin(server: Server, given: "str | None") -> str:
         Refusal: If there are none, or they are not confirmed.
     """
     if given is not None:
-        keys = _keys_in(given)
+        keys = _keys_in(_of_one_server(server, given))
         if not keys:
             raise Refusal(USAGE, "--known-hosts holds no host key: save there what ssh-keyscan -t ed25519 HOST prints")
     else:
@@ -81,6 +81,26 @@ def pin(server: Server, given: "str | None") -> str:
             raise Refusal(REFUSED, f"{server.known_as} has no Ed25519 host key: give its keys with --known-hosts FILE")
         _confirm(server, keys)
     return "".join(f"{server.known_as} {key.kind} {key.data}\n" for key in keys)
+
+
+def _of_one_server(server: Server, text: str) -> str:
+    """Return the lines of one server: of a file of many, a person's own known_hosts say, the others must not be believed.
+
+    Where all lines have one name, whichever that is, somebody has made the file for this server.
+
+    Raises:
+        Refusal: If there are several names, and none is this server's.
+    """
+    named = [words for words in map(str.split, text.splitlines()) if len(words) > 2 and words[1] in _KINDS]
+    if len({words[0] for words in named}) < 2:
+        return text
+    own = [" ".join(words) for words in named if server.known_as in words[0].split(",")]
+    if not own:
+        raise Refusal(
+            USAGE,
+            f"--known-hosts names several servers, and none is {server.known_as}: save what ssh-keyscan prints of it alone",
+        )
+    return "\n".join(own)
 
 
 def _keys_in(text: str) -> "list[PublicKey]":

@@ -272,6 +272,15 @@ def test_the_server_is_known_as_ssh_looks_it_up(repository, known_as):
     )
 
 
+def test_of_a_file_with_many_hosts_no_other_one_is_believed():
+    """Somebody's own known_hosts: each host in it could pass for the repository's server."""
+    other = HOST_KEY.replace("Ju5", "Ju6")
+    many = f"build.example.org {other}\ngithub.com,192.0.2.1 {HOST_KEY}\n|1|c2FsdA==|aGFzaA== {other}\n@revoked x {other}\n"
+    assert pin(server_of("git@github.com:a/b.git"), many) == f"github.com {HOST_KEY}\n"
+    with pytest.raises(Refusal, match="names several servers, and none is example"):
+        pin(server_of("git@example.org:a/b.git"), many)
+
+
 @pytest.mark.parametrize("repository", ["", "x", "git@", "git@:x", "ssh://git@h:0/x", "ssh://git@h:x/x", "@h:x"])
 def test_what_is_no_server_is_refused(repository):
     with pytest.raises(Refusal, match="is neither"):
