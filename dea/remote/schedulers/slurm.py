@@ -36,7 +36,9 @@ _MAX_ID = 0xFFFFFFF0  # from here on, numbers of 32 bits have meanings of their 
 
 # The controller was asked, or may have been, and no answer came (slurm_errno.h and the texts of slurm_strerror).
 _ON_THE_WAY = re.compile(
-    r"Socket timed out|Zero Bytes|Unexpected message|Protocol|communication|Connection reset|Broken pipe|send/recv|Transport",
+    r"Socket timed out|Zero Bytes|Unexpected message|Protocol|communication|Connection reset|Broken pipe|send/recv|Transport"
+    # "Unable to contact slurm controller (receive failure)": it was contacted, and may have the job.
+    r"|(?:send|receive|shutdown) failure|timed out|Interrupted system call|Resource temporarily unavailable",
     re.I,
 )
 _NOT_CONNECTED = re.compile(r"Unable to contact slurm controller|Connection refused|controller not responding", re.I)

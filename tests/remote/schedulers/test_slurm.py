@@ -156,6 +156,15 @@ def test_a_controller_that_does_not_answer_is_no_answer(said):
             Answer(1, "", "sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received"),
             Uncertain,
         ),
+        *(
+            (Answer(1, "", f"sbatch: error: Batch job submission failed: {said}"), Uncertain)
+            for said in (
+                "Unable to contact slurm controller (receive failure)",
+                "Unable to contact slurm controller (send failure)",
+                "Message receive failure",
+                "Connection timed out",
+            )
+        ),
         (Answer(1, "", f"sbatch: error: Batch job submission failed: {DOWN}"), Unreachable),
         (Answer(1, "", "sbatch: error: Batch job submission failed: Invalid partition name specified"), Refused),
         (Answer(255, "", "sbatch: unrecognized option '--bogus'\nTry \"sbatch --help\" for more information"), Refused),
