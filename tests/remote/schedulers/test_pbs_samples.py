@@ -233,12 +233,35 @@ def test_what_the_server_refused_was_not_submitted_and_what_it_took_was():
         Answer(183, "", "qsub: Protocol error"),
         Answer(1, "", ""),
         Answer(255, "", "qsub: End of file"),
+        Answer(162, "", "Connection refused\nqsub: System error occurred"),  # the first of two servers, and then the second
     ],
     ids=str,
 )
 def test_whatever_is_not_surely_a_refusal_is_uncertain(said):
     with pytest.raises(Uncertain):
         pbs.submitted(said)
+
+
+@pytest.mark.parametrize("status", [32, 38, 39, 212])
+def test_what_a_hook_or_a_limit_refuses_is_refused(status):
+    with pytest.raises(Refused, match="no gdata in storage"):
+        pbs.submitted(Answer(status, "", "qsub: no gdata in storage"))
+
+
+@pytest.mark.parametrize(
+    ("server", "since_s", "proven"),
+    [
+        ("job_history_enable = True", 13 * 86400, True),
+        ("job_history_enable = True", 15 * 86400, False),
+        ("job_history_enable = True\n    job_history_duration = 24:00:00", 3600, True),
+        ("job_history_enable = True\n    job_history_duration = 24:00:00", 2 * 86400, False),
+        ("job_history_enable = False", 0, False),
+        ("server_state = Active", 0, False),
+    ],
+)
+def test_that_there_is_no_job_is_proven_only_while_the_history_would_show_it(server, since_s, proven):
+    told = Answer(0, f"Server: gadi-pbs\n    {server}\n")
+    assert talk(pbs.find("exec-k3j5h2m9xq", "ab1234", since_s), Answer(0), told) == ([], proven)
 
 
 def test_a_server_that_cannot_be_reached_has_no_job():
