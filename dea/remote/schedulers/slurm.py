@@ -4,6 +4,7 @@ The programs are described in sbatch(1), squeue(1), sacct(1) and scancel(1). squ
 some minutes after its end (`MinJobAge`); sacct asks the accounting, which a site need not have.
 """
 
+import os
 import re
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from dea.remote.schedulers.slurm_jobs import (
     SQUEUE_FIELDS,
     job_from_accounting,
     job_from_queue,
-    read_queue,
+    read_table,
 )
 
 TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
@@ -96,38 +97,46 @@ def submitted(answer: Answer) -> str:
     raise Uncertain(f"sbatch: {answer.said}")
 
 
-def status(job_ids: "list[str]") -> "Generator[Call, Answer, dict[str, Job]]":
+def status(job_ids: "list[str]", separator: "str | None" = None) -> "Generator[Call, Answer, dict[str, Job]]":
     """Ask for many jobs at once; the conversation returns one for each id.
+
+    Args:
+        job_ids: The ids.
+        separator: What the columns end with (default: nothing that can be guessed). A job's name can hold anything, line
+            breaks too: whoever knew the separator could name a job so that it reads as the row of another.
 
     Raises:
         Unreachable: Slurm cannot be asked.
     """
+    separator = separator or f"|{os.urandom(8).hex()}|"
     # One id that is none of Slurm's would be an error for all.
     asked = [job_id for job_id in dict.fromkeys(job_ids) if _is_own(job_id)]
     jobs = {job_id: Job(job_id, UNKNOWN, reason="it is no id of Slurm's") for job_id in job_ids}
     accounting = True
     for some in chunks(asked):
         # A number that never was is left out of an answer for several, and an error in an answer for one.
-        columns = ",".join(f"{field}:|" for field in SQUEUE_FIELDS)
+        columns = ",".join(f"{field}:{separator}" for field in SQUEUE_FIELDS)
         answer = yield Call(
             ("squeue", "--noheader", "--states=all", "--array", f"--Format={columns}", "--jobs", ",".join(some))
         )
         if answer.status != 0 and not _UNKNOWN_SAID.search(answer.stderr):
             raise Unreachable(f"squeue: {answer.said}")
-        rows = read_queue(answer.stdout)
+        rows = read_table(answer.stdout, SQUEUE_FIELDS, separator)
         for job_id in some:
             jobs[job_id] = job_from_queue(job_id, rows)
         # Only the accounting knows what a job used, and the jobs that the controller has forgotten.
         due = [job_id for job_id in some if jobs[job_id].state in FINAL or jobs[job_id].state == UNKNOWN]
         if due and accounting:
             answer = yield Call(
-                ("sacct", "--parsable2", "--noheader", f"--format={','.join(SACCT_FIELDS)}", "--jobs", ",".join(due))
-            )
+                ("sacct", "--parsable", f"--delimiter={separator}", "--noheader", f"--format={','.join(SACCT_FIELDS)}",
+                 "--jobs", ",".join(due))
+            )  # fmt: skip
             accounting = answer.status == 0
             if answer.status != 0 and not _NO_ACCOUNTING.search(answer.stderr):
                 raise Unreachable(f"sacct: {answer.said}")
+            rows = read_table(answer.stdout, SACCT_FIELDS, separator)
             for job_id in due if accounting else ():
-                told = job_from_accounting(job_id, answer.stdout)
+                told = job_from_accounting(job_id, rows)
                 if told is not None:
                     jobs[job_id] = _joined(jobs[job_id], told)
     return jobs
