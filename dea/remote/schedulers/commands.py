@@ -143,12 +143,18 @@ def _submit(options: argparse.Namespace, state: str) -> "dict[str, object]":
         variables=tuple(variables),
         output=output,
     )
-    scheduler = choose()
+    scheduler, records = choose(), Records(state)
+    for _, job_id in order.after:
+        if "." in job_id and records.own(_whole(job_id)) is None:
+            # The scheduler asks the server that an id names.
+            raise Refused(
+                f"--after: {job_id} was not submitted from here: give its number alone, {job_id.partition('.')[0]}"
+            )
     if options.output is None:
         make_private_folder(output)
     elif not os.path.isdir(output):
         raise Refused(f"--output: there is no folder {shown(output)}: make it, or name another")
-    submission = Submission(scheduler, order, Records(state), os.environ.get("DEA_ATTEMPT_OF"), perform, _say)
+    submission = Submission(scheduler, order, records, os.environ.get("DEA_ATTEMPT_OF"), perform, _say)
     return submission.submit().encode()
 
 

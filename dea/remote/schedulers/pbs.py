@@ -12,7 +12,7 @@ from dea.remote.schedulers.calls import Answer, Call, chunks
 from dea.remote.schedulers.errors import Refused, Uncertain, Unreachable
 from dea.remote.schedulers.measures import duration, seconds
 from dea.remote.schedulers.order import Order
-from dea.remote.schedulers.pbs_jobs import Unreadable, job_from, key_of, read_json, read_text
+from dea.remote.schedulers.pbs_jobs import ID, Unreadable, is_of, job_from, key_of, read_json, read_text
 
 TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
 if TYPE_CHECKING:
@@ -96,21 +96,25 @@ def submitted(answer: Answer) -> str:
 def status(job_ids: "list[str]") -> "Generator[Call, Answer, dict[str, Job]]":
     """Ask for many jobs at once; the conversation returns one for each id.
 
+    PBS is asked by the jobs' numbers alone: qstat connects to the server that an id names, and whoever may ask for jobs
+    could have it connect to a machine of theirs, which keeps everybody waiting, or answers.
+
     Raises:
         Unreachable: PBS cannot be asked.
     """
     jobs: "dict[str, Job]" = {}
     for some in chunks(list(dict.fromkeys(job_ids))):
         found: "dict[str, Attributes]" = {}
+        keys = list(dict.fromkeys(key_of(job_id) for job_id in some))
         # -x: finished ones too. -t: an array's own standing is no more than that of its last subjob.
         options = ("-x", "-t") if any("[]" in job_id for job_id in some) else ("-x",)
-        answer = yield Call(("qstat", *options, "-f", "-F", "json", *some))
+        answer = yield Call(("qstat", *options, "-f", "-F", "json", *keys))
         unknown = _unknown(answer)
         try:
             found = read_json(answer.stdout)
         except Unreadable:
             pass  # one job's value can break the answer for all
-        missing = [job_id for job_id in some if key_of(job_id) not in found and key_of(job_id) not in unknown]
+        missing = [key for key in keys if key not in found and key not in unknown]
         if missing:
             # Some versions print the first of several jobs only.
             answer = yield Call(("qstat", *options, "-f", *missing))
@@ -118,8 +122,11 @@ def status(job_ids: "list[str]") -> "Generator[Call, Answer, dict[str, Job]]":
             found = {**read_text(answer.stdout), **found}
         for job_id in some:
             attributes = found.get(key_of(job_id))
-            if attributes is None:
+            # What PBS says that it does not know is not there, whatever else reads like it.
+            if attributes is None or key_of(job_id) in unknown:
                 jobs[job_id] = Job(job_id, UNKNOWN, reason="PBS does not know it")
+            elif not is_of(job_id, attributes):
+                jobs[job_id] = Job(job_id, UNKNOWN, reason=f"the job of this number here is {attributes[ID]}")
             else:
                 jobs[job_id] = job_from(job_id, attributes, _subjobs(job_id, found))
     return jobs

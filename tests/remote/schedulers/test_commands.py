@@ -104,6 +104,7 @@ def test_what_was_asked_for_reaches_the_scheduler(cluster):
         "submit_job --set 'A=x,LD_PRELOAD=/x' ok",
         "submit_job --set DEA_RUN_ID=other-run ok",
         "submit_job --after 'afterok:1;id' ok",
+        "submit_job --after afterok:1.evil.example.org ok",
         "submit_job --pass x ok",
         "submit_job --output /etc ok",
         "submit_job --resource x=y ok",

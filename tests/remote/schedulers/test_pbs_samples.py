@@ -117,8 +117,8 @@ def test_a_value_that_breaks_the_json_is_asked_for_as_text():
     asked = []
     jobs = talk(pbs.status(["0.gadi-pbs"]), broken, text, asked=asked)
     assert asked == [
-        ("qstat", "-x", "-f", "-F", "json", "0.gadi-pbs"),
-        ("qstat", "-x", "-f", "0.gadi-pbs"),
+        ("qstat", "-x", "-f", "-F", "json", "0"),
+        ("qstat", "-x", "-f", "0"),
     ]
     assert jobs["0.gadi-pbs"].state == "queued"
 
@@ -135,7 +135,7 @@ def test_what_a_version_leaves_out_of_its_answer_is_asked_for_again():
     asked = []
     text = Answer(0, answer(MASTER / "finished_failed_exit3_text.txt").stdout)
     jobs = talk(pbs.status(["8.gadi-pbs", "99999", "9.gadi-pbs"]), answer(MASTER / "err_mixed.out"), text, asked=asked)
-    assert asked[1] == ("qstat", "-x", "-f", "9.gadi-pbs")
+    assert asked[1] == ("qstat", "-x", "-f", "9")
     assert [(job.state, job.exit_status) for job in jobs.values()] == [
         ("succeeded", 0),
         ("unknown", None),
@@ -286,6 +286,32 @@ def test_an_array_is_asked_for_with_its_tasks_and_succeeds_only_with_all_of_them
     assert talk(pbs.status([job_id]), Answer(0, parent))[job_id].state == "unknown"
     task = f"{job_id.partition('[')[0]}[1].gadi-pbs"
     assert talk(pbs.status([task]), done)[task].exit_status == 1
+
+
+def test_no_other_server_is_asked_whatever_an_id_names():
+    """qstat connects to the server in an id: 6.evil.example.org would have every question wait for it, or be answered by it."""
+    asked = []
+    sample = answer(RELEASE / "finished_ok.json")
+    jobs = talk(pbs.status(["6.evil.example.org", "6.gadi-pbs", "6"]), sample, asked=asked)
+    assert asked == [("qstat", "-x", "-f", "-F", "json", "6")]
+    assert [job.state for job in jobs.values()] == ["unknown", "succeeded", "succeeded"]
+    assert "is 6.gadi-pbs" in jobs["6.evil.example.org"].reason
+
+
+def text_of(job_id, state, variables="A=1"):
+    ended = "    Exit_status = 0\n" if state == "F" else ""
+    return f"Job Id: {job_id}\n    Job_Name = x\n    job_state = {state}\n{ended}    Variable_List = {variables}\n\n"
+
+
+def test_a_variable_that_reads_as_another_job_fools_nobody():
+    forging = text_of("1.gadi-pbs", "R", f"A=\n\n{text_of('2.gadi-pbs', 'F')}{text_of('3.gadi-pbs', 'F')}")
+    said = Answer(153, forging + text_of("2.gadi-pbs", "R"), "qstat: Unknown Job Id 3.gadi-pbs\n")
+    jobs = talk(pbs.status(["1.gadi-pbs", "2.gadi-pbs", "3.gadi-pbs"]), Answer(0, "no JSON"), said)
+    assert [job.state for job in jobs.values()] == ["running", "unknown", "unknown"]
+    # In JSON it would be an entry that is there twice: then the text is asked for.
+    twice = '{"Jobs":{"2.gadi-pbs":{"job_state":"F","Exit_status":0},"2.gadi-pbs":{"job_state":"R"}}}'
+    again = Answer(0, text_of("2.gadi-pbs", "R"))
+    assert talk(pbs.status(["2.gadi-pbs"]), Answer(0, twice), again)["2.gadi-pbs"].state == "running"
 
 
 def test_numbers_that_are_names_stay_names():
