@@ -9,7 +9,8 @@ import os
 import pwd
 import time
 
-from dea.remote.contract.job import Submitted
+from dea.remote.contract.job import CANCELLED, FAILED, LOST, SUCCEEDED, UNKNOWN, Submitted
+from dea.remote.digest import sha256
 from dea.remote.schedulers.calls import hold
 from dea.remote.schedulers.errors import Refused, SchedulerError, Uncertain, Unreachable
 from dea.remote.schedulers.measures import time_of_epoch
@@ -34,6 +35,8 @@ PATIENCE_S = 300.0
 """How long the scheduler is asked what became of an unclear submission."""
 
 SENDINGS = 3
+
+_NEVER_MET = {"afterok": (FAILED, CANCELLED), "afternotok": (SUCCEEDED,)}
 
 
 class Submission:
@@ -72,18 +75,21 @@ class Submission:
         self._patience_s = patience_s
         self._account = pwd.getpwuid(os.getuid()).pw_name
         self._begun = time.time()
+        self._digest = sha256(repr(order).encode()).hexdigest()
 
     def submit(self) -> Submitted:
         """Submit the order, or find the job that it or an earlier attempt of it became.
 
         Raises:
-            Refused: There is no job, and the same order will make none.
+            Refused: There is no job, and the same order will make none; or the run has submitted another order before.
             Unreachable: There is no job, because the scheduler cannot be reached.
             Uncertain: Nobody knows whether there is a job.
         """
         earlier = self._earlier()
         if earlier is not None:
             return earlier
+        if self._order.after and self._scheduler.UNKNOWN_IS_MET:
+            self._check_dependencies()
         for _ in range(SENDINGS):
             self._note(SENT)
             try:
@@ -102,6 +108,23 @@ class Submission:
             self._note(NOT_SUBMITTED)
         raise Unreachable(f"{unclear}; that was so {SENDINGS} times, and there is no job") from unclear
 
+    def _check_dependencies(self) -> None:
+        """Check that what the order depends on can still be met, where the scheduler does not tell that from what is met."""
+        ids = list(dict.fromkeys(job_id for _, job_id in self._order.after))
+        jobs = hold(self._scheduler.status(ids), self._perform)
+        for relation, job_id in self._order.after:
+            try:
+                job = self._records.see(jobs[job_id])
+            except OSError as error:
+                raise Refused(f"{error}: how {job_id} stands cannot be told, so nothing was submitted") from error
+            if job.state in (UNKNOWN, LOST):
+                raise Refused(
+                    f"after: nobody knows the job {job_id} any more, and {self._scheduler.NAME} would take {relation} on it"
+                    " for met: leave it out if it is"
+                )
+            if job.state in _NEVER_MET.get(relation, ()):
+                raise Refused(f"after: {job_id} is over ({job.state}), so {relation} can never be met")
+
     @property
     def _name(self) -> str:
         return self._order.name_within(self._scheduler.NAME_LIMIT)
@@ -117,6 +140,11 @@ class Submission:
                 f"{error}: what was submitted before cannot be told, so nothing was; tell the operator"
             ) from error
         for run_id, document in submissions.items():
+            if run_id == self._order.run_id and document.get("order", self._digest) != self._digest:
+                raise Refused(
+                    f"this run has submitted {document['name']} already, and one run submits one job: nothing was submitted;"
+                    " send a request for each"
+                )
             if run_id == self._order.run_id and document.get("stage") == SUBMITTED:
                 return self._answer(str(document["job_id"]), str(document["name"]), float(document["begun"]))
             if document.get("stage") != SENT:
@@ -150,7 +178,7 @@ class Submission:
                 str(self._first), run_id, {**known, "stage": SUBMITTED if ids else NOT_SUBMITTED, "job_id": job_id}
             )
             if job_id is not None:
-                self._records.note_own(job_id, run_id, name, str(time_of_epoch(time.time())))
+                self._records.note_own(job_id, run_id, name, str(time_of_epoch(float(document["begun"]))))
         except OSError as error:
             self._say(f"warning: {error}")
         return job_id
@@ -216,6 +244,7 @@ class Submission:
             "job_id": job_id,
             "name": name or self._name,
             "begun": self._begun,
+            "order": self._digest,
         }
         try:
             self._records.write_submission(self._first, self._order.run_id, document)

@@ -25,6 +25,9 @@ NAME = "pbs"
 NAME_LIMIT = 15
 """How long a job's name may be for every version; newer ones take 236 characters (qsub(1B), -N)."""
 
+UNKNOWN_IS_MET = False
+"""Whether a dependency on a job that the scheduler does not know counts as met: here such a job ends without having run."""
+
 _UNKNOWN_ID = 153  # PBSE_UNKJOBID
 _FINISHED = 35  # PBSE_HISTJOBID
 _SYSTEM, _INTERNAL, _PROTOCOL = 162, 163, 183  # PBSE_SYSTEM, PBSE_INTERNAL, PBSE_PROTOCOL

@@ -31,6 +31,10 @@ NAME = "slurm"
 NAME_LIMIT = 64
 """How long a job's name is at most: Slurm takes more, and its tables show less."""
 
+UNKNOWN_IS_MET = True
+"""Whether a dependency on a job that the scheduler does not know counts as met. Slurm forgets a job minutes after its end,
+how it ended too, and then runs what was to run only after its success (sbatch(1), --dependency)."""
+
 _MEBIBYTE = 1 << 20
 _MARGIN_S = 60.0
 _MAX_ID = 0xFFFFFFF0  # from here on, numbers of 32 bits have meanings of their own (slurm.h, NO_VAL and INFINITE)
