@@ -11,7 +11,7 @@ import time
 
 from dea.remote.contract.job import CANCELLED, FAILED, LOST, SUCCEEDED, UNKNOWN, Submitted
 from dea.remote.digest import sha256
-from dea.remote.schedulers.calls import hold
+from dea.remote.schedulers.calls import CALL_TIMEOUT_S, hold
 from dea.remote.schedulers.errors import Refused, SchedulerError, Uncertain, Unreachable
 from dea.remote.schedulers.measures import time_of_epoch
 from dea.remote.schedulers.records import Records
@@ -36,6 +36,9 @@ PATIENCE_S = 300.0
 
 SENDINGS = 3
 
+UNDER_WAY_S = CALL_TIMEOUT_S + 10.0
+"""How long after it was sent an earlier attempt's job may still be on its way, though the scheduler knows of none."""
+
 _NEVER_MET = {"afterok": (FAILED, CANCELLED), "afternotok": (SUCCEEDED,)}
 
 
@@ -51,6 +54,7 @@ class Submission:
         say: Where warnings go.
         settle_s: For how long there must be no job before it is sent again.
         patience_s: For how long to ask.
+        under_way_s: For how long an earlier attempt's job may still arrive.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Submission:
         *,
         settle_s: float = SETTLE_S,
         patience_s: float = PATIENCE_S,
+        under_way_s: float = UNDER_WAY_S,
     ) -> None:
         self._scheduler = scheduler
         self._order = order
@@ -73,6 +78,7 @@ class Submission:
         self._say = say
         self._settle_s = settle_s
         self._patience_s = patience_s
+        self._under_way_s = under_way_s
         self._account = pwd.getpwuid(os.getuid()).pw_name
         self._begun = time.time()
         self._digest = sha256(repr(order).encode()).hexdigest()
@@ -90,7 +96,9 @@ class Submission:
             return earlier
         if self._order.after and self._scheduler.UNKNOWN_IS_MET:
             self._check_dependencies()
-        for _ in range(SENDINGS):
+        for number in range(SENDINGS):
+            if number and self._is_taken_over():
+                raise Unreachable(f"{unclear}; there is no job, and another attempt of this run has begun: it submits, if any")
             self._note(SENT)
             try:
                 job_id = self._scheduler.submitted(self._perform(self._scheduler.submit_call(self._order)))
@@ -105,7 +113,7 @@ class Submission:
             found = self._settle(unclear)
             if found is not None:
                 return self._done(found)
-            self._note(NOT_SUBMITTED)
+        self._note(NOT_SUBMITTED)
         raise Unreachable(f"{unclear}; that was so {SENDINGS} times, and there is no job") from unclear
 
     def _check_dependencies(self) -> None:
@@ -156,6 +164,15 @@ class Submission:
                 return self._answer(job_id, str(document["name"]), float(document["begun"]))
         return None
 
+    def _is_taken_over(self) -> bool:
+        """Tell whether another attempt has found that this one has no job: this process was frozen, and taken for dead."""
+        if self._first is None or self._order.run_id is None:
+            return False
+        try:
+            return self._records.submissions(self._first)[self._order.run_id].get("stage") != SENT
+        except (OSError, KeyError):
+            return True  # what cannot be told must not be sent
+
     def _ask_for(self, run_id: str, document: "dict[str, Any]") -> "str | None":
         """Ask what became of an earlier attempt's submission, and write that down."""
         name = str(document["name"])
@@ -170,6 +187,12 @@ class Submission:
             raise Uncertain(
                 f"attempt {run_id} may have submitted {name}, and the scheduler keeps no history that would show it: nothing"
                 " was submitted now; look for it by hand, and send a new request if it never was"
+            )
+        age_s = time.time() - float(document.get("sent", document["begun"]))
+        if not ids and age_s < self._under_way_s:
+            raise Uncertain(
+                f"attempt {run_id} sent {name} {max(0, int(age_s))} seconds ago, and it may still arrive: nothing was submitted"
+                f" now; try again in {int(self._under_way_s - age_s) + 1} seconds"
             )
         job_id = ids[0] if ids else None
         known = {key: value for key, value in document.items() if key != "format"}
@@ -245,6 +268,7 @@ class Submission:
             "name": name or self._name,
             "begun": self._begun,
             "order": self._digest,
+            "sent": time.time(),
         }
         try:
             self._records.write_submission(self._first, self._order.run_id, document)

@@ -35,7 +35,7 @@ def submission(records, run_id="run-0001", first=None, perform=perform, **settin
     order = Order(b"#!/bin/sh\n", "tidy", mark_of(run_id or "none"), run_id)
     said = settings.pop("said", [])
     return Submission(
-        pbs, order, records, first, perform, said.append, **{"settle_s": 0.02, "patience_s": 5, **settings}
+        pbs, order, records, first, perform, said.append, **{"settle_s": 0.02, "patience_s": 5, "under_way_s": 0, **settings}
     )
 
 
@@ -204,6 +204,33 @@ def test_a_scheduler_that_stays_away_leaves_it_open(server, records):
     assert "nobody had heard of it" in said[0]
     assert len(server.jobs()) == 1
     assert (stage_of(records), stage_of(records, "run-0002")) == (SUBMITTED, SUBMITTED)
+
+
+def test_what_was_sent_a_moment_ago_may_still_arrive(server, records):
+    """The first attempt was killed with its qsub on the way: nobody knows it yet, and then it is there."""
+    with pytest.raises(Killed):
+        submission(records, perform=Broken("lost before")).submit()
+    with pytest.raises(Uncertain, match="try again in [0-9]+ seconds"):
+        submission(records, "run-0002", "run-0001", under_way_s=60).submit()
+    assert server.calls("qsub") == []
+    assert submission(records, "run-0003", "run-0001").submit().job_id == "0.gadi-pbs"
+
+
+def test_an_attempt_that_was_taken_for_dead_sends_nothing_more(server, records):
+    """It was frozen while it looked for its job; another attempt found none, and submitted."""
+    looks = []
+
+    def perform_or_freeze(call):
+        if call.argv[0] == "qsub":
+            return Answer(0, "")
+        looks.append(call)
+        if len(looks) == 2:
+            assert submission(records, "run-0002", "run-0001").submit().job_id == "0.gadi-pbs"
+        return perform(call)
+
+    with pytest.raises(Unreachable, match="another attempt of this run has begun"):
+        submission(records, perform=perform_or_freeze).submit()
+    assert len(server.jobs()) == 1
 
 
 def test_without_a_history_none_is_no_proof(server, records):
