@@ -78,6 +78,7 @@ _ENDED_BY_PBS = {
 }
 _HOLDERS = {"u": "its user", "o": "an operator", "s": "the system", "p": "its user, without a password"}
 _DEFAULT_PROJECT = "_pbs_project_default"
+_INDICES = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9})(?::([0-9]{1,9}))?)?", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*", re.ASCII)
 
 
@@ -163,7 +164,24 @@ def job_from(job_id: str, attributes: "Attributes", subjobs: "dict[str, Attribut
         return job
     # What an array says of itself is about its last subjob, and it counts none that was taken out of the queue.
     tasks = {key: _one(key, one) for key, one in subjobs.items()}
-    return array_of(job, tasks, ended=job.raw_state in (_FINISHED, _EXPIRED))
+    count = _tasks_in(_text(attributes.get("array_indices_submitted")) or "")
+    return array_of(job, tasks, ended=job.raw_state in (_FINISHED, _EXPIRED), count=count)
+
+
+def _tasks_in(indices: str) -> int:
+    """Return how many tasks there are in `0-9`, `0-9:2` or `1,4-6`; 0 if it says something else.
+
+    >>> _tasks_in("0-9"), _tasks_in("0-9:2"), _tasks_in("1,4-6"), _tasks_in("0-9%2"), _tasks_in("-")
+    (10, 5, 4, 10, 0)
+    """
+    total = 0
+    for part in indices.partition("%")[0].split(","):
+        match = _INDICES.fullmatch(part)
+        if match is None:
+            return 0
+        first, last, step = (int(number) if number else None for number in match.groups())
+        total += len(range(first or 0, (first or 0 if last is None else last) + 1, step or 1))
+    return total
 
 
 def _one(job_id: str, attributes: "Attributes") -> Job:

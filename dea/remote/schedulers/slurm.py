@@ -6,9 +6,10 @@ some minutes after its end (`MinJobAge`); sacct asks the accounting, which a sit
 
 import os
 import re
+import time
 from dataclasses import replace
 
-from dea.remote.contract.job import FINAL, UNKNOWN, Job, is_job_id
+from dea.remote.contract.job import FINAL, SUCCEEDED, UNKNOWN, Job, is_job_id, moment
 from dea.remote.contract.request import shown
 from dea.remote.schedulers.calls import Answer, Call, chunks
 from dea.remote.schedulers.errors import Refused, Uncertain, Unreachable
@@ -50,6 +51,8 @@ _NOT_CONNECTED = re.compile(r"Unable to contact slurm controller|Connection refu
 _UNKNOWN_SAID = re.compile(r"Invalid job id", re.I)
 _ENDED_SAID = re.compile(r"already (?:completing|completed)|Job/step already", re.I)
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|not configured|Unable to .*SlurmDBD|slurmdbd", re.I)
+_CONFIGURATION = Call(("scontrol", "show", "config"))
+_TASKS_FORGOTTEN = "Slurm forgets an array's tasks one by one, and keeps no accounting: not all is known of how they ended"
 _MIN_JOB_AGE = re.compile(r"^MinJobAge\s*=\s*([0-9]+)", re.M)
 
 
@@ -126,6 +129,7 @@ def status(job_ids: "list[str]", separator: "str | None" = None) -> "Generator[C
         if answer.status != 0 and not _UNKNOWN_SAID.search(answer.stderr):
             raise Unreachable(f"squeue: {answer.said}")
         rows = read_table(answer.stdout, SQUEUE_FIELDS, separator)
+        arrays = {row["ArrayJobID"] for row in rows if row["ArrayTaskID"] != "N/A"}
         for job_id in some:
             jobs[job_id] = job_from_queue(job_id, rows)
         # Only the accounting knows what a job used, and the jobs that the controller has forgotten.
@@ -142,7 +146,16 @@ def status(job_ids: "list[str]", separator: "str | None" = None) -> "Generator[C
             for job_id in due if accounting else ():
                 told = job_from_accounting(job_id, rows)
                 if told is not None:
-                    jobs[job_id] = _joined(jobs[job_id], told)
+                    jobs[job_id] = _joined(jobs[job_id], told, is_array=job_id in arrays)
+                    arrays.discard(job_id)
+        # Of an array, the controller forgets each task by itself, the failed ones too: what is left may all be well.
+        good = [job_id for job_id in due if job_id in arrays and jobs[job_id].state == SUCCEEDED]
+        if good:
+            kept_s = _kept_s((yield _CONFIGURATION))
+            for job_id in good:
+                submitted = jobs[job_id].submitted
+                if submitted is None or not moment(submitted).timestamp() + kept_s > time.time() + _MARGIN_S:
+                    jobs[job_id] = replace(jobs[job_id], state=UNKNOWN, exit_status=None, reason=_TASKS_FORGOTTEN)
     return jobs
 
 
@@ -188,12 +201,20 @@ def find(name: str, account: str, since_s: float) -> "Generator[Call, Answer, tu
         )  # fmt: skip
         if answer.status == 0:
             return list(dict.fromkeys(line.partition("_")[0] for line in answer.stdout.split())), True
-        answer = yield Call(("scontrol", "show", "config"))
-        kept = _MIN_JOB_AGE.search(answer.stdout)
-        if answer.status != 0 or kept is None:
-            raise Unreachable(f"scontrol: {answer.said}")
-        return [], since_s + _MARGIN_S < int(kept[1])
+        return [], since_s + _MARGIN_S < _kept_s((yield _CONFIGURATION))
     return ids, True
+
+
+def _kept_s(answer: Answer) -> float:
+    """Return for how long the controller keeps a job after its end.
+
+    Raises:
+        Unreachable: It does not say.
+    """
+    kept = _MIN_JOB_AGE.search(answer.stdout)
+    if answer.status != 0 or kept is None:
+        raise Unreachable(f"scontrol: {answer.said}")
+    return int(kept[1]) or float("inf")  # slurm.conf(5): 0 is for ever
 
 
 def _is_own(job_id: str) -> bool:
@@ -206,8 +227,11 @@ def _is_own(job_id: str) -> bool:
     return number.isdigit() and int(number) < _MAX_ID and (not task or (task.isdigit() and int(task) < _MAX_ID))
 
 
-def _joined(queued: Job, told: Job) -> Job:
-    """Return what controller and accounting know together: the accounting is right about an end, and can be late with it."""
+def _joined(queued: Job, told: Job, *, is_array: bool) -> Job:
+    """Return what controller and accounting know together: the accounting is right about an end, and can be late with it.
+
+    Of an array, the accounting alone knows all tasks: what the controller has left says nothing of the whole.
+    """
     if told.state not in FINAL:
-        return queued if queued.state != UNKNOWN else told
+        return queued if queued.state != UNKNOWN and not is_array else told
     return replace(queued, used=told.used) if queued.state == told.state else told

@@ -1,5 +1,7 @@
 """Every file that was captured from real servers, read: what it says of its jobs, and what it does not."""
 
+import json
+
 import pytest
 
 from dea.remote.contract.job import Asked, Used, parse_job
@@ -280,6 +282,10 @@ def test_an_array_is_asked_for_with_its_tasks_and_succeeds_only_with_all_of_them
     all_good = done.stdout.replace('"Exit_status":1', '"Exit_status":0').replace('"Exit_status":2', '"Exit_status":0')
     all_good = all_good.replace('"Exit_status":\t1', '"Exit_status":0').replace('"Exit_status":\t2', '"Exit_status":0')
     assert talk(pbs.status([job_id]), Answer(0, all_good))[job_id].state == "succeeded"
+    # Of a task that is left out nobody knows how it ended.
+    document = json.loads(all_good)
+    del document["Jobs"][f"{job_id.partition('[')[0]}[1].gadi-pbs"]
+    assert talk(pbs.status([job_id]), Answer(0, json.dumps(document)))[job_id].state == "unknown"
     # A parent that claims success says it of its last task alone.
     parent = answer(folder / "array_finished.json").stdout
     parent = parent.replace('"Exit_status":1', '"Exit_status":0').replace('"Exit_status":\t1', '"Exit_status":0')

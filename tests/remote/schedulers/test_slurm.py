@@ -1,6 +1,7 @@
 """What Slurm prints, read: captured from Debian's Slurm 22.05, and from the accounting of others."""
 
 import re
+import time
 from functools import partial
 
 import pytest
@@ -117,6 +118,28 @@ def test_an_id_that_is_none_of_slurms_does_not_spoil_the_others():
     assert [job.state for job in jobs.values()] == ["unknown", "running", "unknown", "unknown"]
     assert asked[0][-1] == "4"
     assert talk(status(["12.gadi-pbs"]))["12.gadi-pbs"].state == "unknown"
+
+
+def array_of_two(begun):
+    return "".join(
+        f"5|{task}|COMPLETED|0|None|normal|v10|1|0|1:00|{begun}|{begun}|{begun}|node1|task|\n" for task in (1, 2)
+    )
+
+
+def test_an_array_whose_tasks_the_controller_may_have_forgotten_has_not_succeeded():
+    """Task 0 failed, and the controller forgot it five minutes later: the two that are left are well."""
+    kept = Answer(0, "MinJobAge               = 300 sec\n")
+    old, now = "2026-01-01T00:00:00", time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    job = talk(status(["5"]), Answer(0, array_of_two(old)), OFF, kept)["5"]
+    assert (job.state, job.exit_status) == ("unknown", None)
+    assert "one by one" in job.reason
+    assert talk(status(["5"]), Answer(0, array_of_two(now)), OFF, kept)["5"].state == "succeeded"
+    forever = Answer(0, "MinJobAge               = 0 sec\n")
+    assert talk(status(["5"]), Answer(0, array_of_two(old)), OFF, forever)["5"].state == "succeeded"
+    assert talk(status(["5_1"]), Answer(0, array_of_two(old)), OFF)["5_1"].state == "succeeded"
+    # The accounting knows of task 0, and is late with task 2.
+    late = SACCT.replace("22_1", "5_0").replace("22_2|task|COMPLETED", "5_2|task|RUNNING")
+    assert talk(status(["5"]), Answer(0, array_of_two(old)), Answer(0, late))["5"].state == "running"
 
 
 SACCT = """\
