@@ -106,6 +106,8 @@ def test_what_was_asked_for_reaches_the_scheduler(cluster):
         "submit_job --after 'afterok:1;id' ok",
         "submit_job --after afterok:1.evil.example.org ok",
         "submit_job --pass x ok",
+        "execute_clean --search-string product=x --project v10 --dea-module dea/..",
+        "execute_clean --search-string product=x --project v10 --dea-module dea/.modulerc",
         "submit_job --output /etc ok",
         "submit_job --resource x=y ok",
         "submit_job missing",
