@@ -320,6 +320,14 @@ def test_a_variable_that_reads_as_another_job_fools_nobody():
     assert talk(pbs.status(["2.gadi-pbs"]), Answer(0, twice), again)["2.gadi-pbs"].state == "running"
 
 
+@pytest.mark.parametrize("digits", [400, 4096])
+def test_a_number_that_nothing_holds_is_none_and_spoils_no_other(digits):
+    much = "9" * digits
+    attributes = {"job_state": "R", "Resource_List": dict.fromkeys(("ncpus", "mem", "walltime"), much)}
+    job = pbs.job_from("1.gadi-pbs", {**attributes, "resources_used": {"cput": f"{much}:00:00", "mem": f"{much}kb"}}, {})
+    assert (job.state, job.asked, job.used) == ("running", Asked(), Used())
+
+
 def test_numbers_that_are_names_stay_names():
     text = answer(RELEASE / "queued.json").stdout.replace('"Job_Name":"queued"', '"Job_Name":123')
     assert talk(pbs.status(["0.gadi-pbs"]), Answer(0, text))["0.gadi-pbs"].name == "123"
