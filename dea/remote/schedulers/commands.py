@@ -243,7 +243,9 @@ def _whole(job_id: str) -> str:
 
 def _check_id(job_id: str) -> None:
     if not is_job_id(job_id):
-        raise Refused(f"{shown(job_id)} is no id of a job: it looks like 12.server, 12[3].server or 12_3, as it was printed")
+        raise Refused(
+            f"{shown(job_id)} is no id of a job: it looks like 12.server, 12[3].server or 12_3, as it was printed"
+        )
 
 
 def _interval_s() -> float:

@@ -12,9 +12,7 @@ _CTIME = re.compile(
     r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([0-9]{4})", re.ASCII
 )
 # No number is longer than 15 digits: one that no float holds would be an error for all jobs of an answer.
-_DURATION = re.compile(
-    r"(?:([0-9]{1,9})-)?(?:([0-9]{1,9}):)?(?:([0-9]{1,9}):)?([0-9]{1,15})(\.[0-9]{1,15})?", re.ASCII
-)
+_DURATION = re.compile(r"(?:([0-9]{1,9})-)?(?:([0-9]{1,9}):)?(?:([0-9]{1,9}):)?([0-9]{1,15})(\.[0-9]{1,15})?", re.ASCII)
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)([kmgtp]?)([bw]?)", re.ASCII | re.IGNORECASE)
 _COUNT = re.compile(r"[0-9]{1,15}", re.ASCII)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}

@@ -96,9 +96,7 @@ class Submission:
             return earlier
         if self._order.after and self._scheduler.UNKNOWN_IS_MET:
             self._check_dependencies()
-        for number in range(SENDINGS):
-            if number and self._is_taken_over():
-                raise Unreachable(f"{unclear}; there is no job, and another attempt of this run has begun: it submits, if any")
+        for _ in range(SENDINGS):
             self._note(SENT)
             try:
                 job_id = self._scheduler.submitted(self._perform(self._scheduler.submit_call(self._order)))
@@ -113,6 +111,10 @@ class Submission:
             found = self._settle(unclear)
             if found is not None:
                 return self._done(found)
+            if self._is_taken_over():
+                raise Unreachable(
+                    f"{unclear}; there is no job, and another attempt of this run has begun: it submits, if any"
+                ) from unclear
         self._note(NOT_SUBMITTED)
         raise Unreachable(f"{unclear}; that was so {SENDINGS} times, and there is no job") from unclear
 

@@ -52,7 +52,9 @@ _UNKNOWN_SAID = re.compile(r"Invalid job id", re.I)
 _ENDED_SAID = re.compile(r"already (?:completing|completed)|Job/step already", re.I)
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|not configured|Unable to .*SlurmDBD|slurmdbd", re.I)
 _CONFIGURATION = Call(("scontrol", "show", "config"))
-_TASKS_FORGOTTEN = "Slurm forgets an array's tasks one by one, and keeps no accounting: not all is known of how they ended"
+_TASKS_FORGOTTEN = (
+    "Slurm forgets an array's tasks one by one, and keeps no accounting: not all is known of how they ended"
+)
 _MIN_JOB_AGE = re.compile(r"^MinJobAge\s*=\s*([0-9]+)", re.M)
 
 

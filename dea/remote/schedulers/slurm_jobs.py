@@ -81,10 +81,10 @@ _NOTHING = ("", "(null)", "N/A", "None", "Unknown", "None assigned")
 
 
 def read_table(text: str, columns: "tuple[str, ...]", separator: str) -> "list[Row]":
-    """Return the rows of a table whose columns all end with a separator.
+    r"""Return the rows of a table whose columns all end with a separator.
 
-    >>> read_table("1|two\\nlines|\\n2|b|\\n", ("id", "name"), "|")
-    [{'id': '1', 'name': 'two\\nlines'}, {'id': '2', 'name': 'b'}]
+    >>> read_table("1|two\nlines|\n2|b|\n", ("id", "name"), "|")
+    [{'id': '1', 'name': 'two\nlines'}, {'id': '2', 'name': 'b'}]
     """
     rows = []
     for row in text.split(f"{separator}\n"):

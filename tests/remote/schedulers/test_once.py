@@ -35,7 +35,13 @@ def submission(records, run_id="run-0001", first=None, perform=perform, **settin
     order = Order(b"#!/bin/sh\n", "tidy", mark_of(run_id or "none"), run_id)
     said = settings.pop("said", [])
     return Submission(
-        pbs, order, records, first, perform, said.append, **{"settle_s": 0.02, "patience_s": 5, "under_way_s": 0, **settings}
+        pbs,
+        order,
+        records,
+        first,
+        perform,
+        said.append,
+        **{"settle_s": 0.02, "patience_s": 5, "under_way_s": 0, **settings},
     )
 
 
@@ -210,7 +216,7 @@ def test_what_was_sent_a_moment_ago_may_still_arrive(server, records):
     """The first attempt was killed with its qsub on the way: nobody knows it yet, and then it is there."""
     with pytest.raises(Killed):
         submission(records, perform=Broken("lost before")).submit()
-    with pytest.raises(Uncertain, match="try again in [0-9]+ seconds"):
+    with pytest.raises(Uncertain, match=r"try again in [0-9]+ seconds"):
         submission(records, "run-0002", "run-0001", under_way_s=60).submit()
     assert server.calls("qsub") == []
     assert submission(records, "run-0003", "run-0001").submit().job_id == "0.gadi-pbs"

@@ -235,7 +235,9 @@ def test_what_the_server_refused_was_not_submitted_and_what_it_took_was():
         Answer(183, "", "qsub: Protocol error"),
         Answer(1, "", ""),
         Answer(255, "", "qsub: End of file"),
-        Answer(162, "", "Connection refused\nqsub: System error occurred"),  # the first of two servers, and then the second
+        Answer(
+            162, "", "Connection refused\nqsub: System error occurred"
+        ),  # the first of two servers, and then the second
     ],
     ids=str,
 )
@@ -295,7 +297,7 @@ def test_an_array_is_asked_for_with_its_tasks_and_succeeds_only_with_all_of_them
 
 
 def test_no_other_server_is_asked_whatever_an_id_names():
-    """qstat connects to the server in an id: 6.evil.example.org would have every question wait for it, or be answered by it."""
+    """The server in an id, 6.evil.example.org say, is one that qstat connects to, waits for, and is answered by."""
     asked = []
     sample = answer(RELEASE / "finished_ok.json")
     jobs = talk(pbs.status(["6.evil.example.org", "6.gadi-pbs", "6"]), sample, asked=asked)
@@ -324,7 +326,9 @@ def test_a_variable_that_reads_as_another_job_fools_nobody():
 def test_a_number_that_nothing_holds_is_none_and_spoils_no_other(digits):
     much = "9" * digits
     attributes = {"job_state": "R", "Resource_List": dict.fromkeys(("ncpus", "mem", "walltime"), much)}
-    job = pbs.job_from("1.gadi-pbs", {**attributes, "resources_used": {"cput": f"{much}:00:00", "mem": f"{much}kb"}}, {})
+    job = pbs.job_from(
+        "1.gadi-pbs", {**attributes, "resources_used": {"cput": f"{much}:00:00", "mem": f"{much}kb"}}, {}
+    )
     assert (job.state, job.asked, job.used) == ("running", Asked(), Used())
 
 

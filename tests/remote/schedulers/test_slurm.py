@@ -72,7 +72,13 @@ def test_a_job_is_what_the_controller_says(job_id, expected):
 
 def test_all_of_a_job_is_read():
     job = talk(status(["1"]), Answer(0, QUEUE), OFF)["1"]
-    assert (job.name, job.queue, job.project, job.host, job.raw_state) == ("a, b\nc", "normal", "v10", "node1", "COMPLETED")
+    assert (job.name, job.queue, job.project, job.host, job.raw_state) == (
+        "a, b\nc",
+        "normal",
+        "v10",
+        "node1",
+        "COMPLETED",
+    )
     assert job.asked == Asked(4, 8 << 30, 86400)
     assert job.used == Used(walltime_s=4)
     assert (job.submitted, job.started, job.ended) == (
