@@ -54,7 +54,7 @@ def _sides(folder: Path) -> dict[str, Callable[[], None]]:
     ((_, job),) = document["Jobs"].items()
     ids = [f"{number}.gadi-pbs" for number in range(COUNT)]
     for job_id in ids:
-        (folder / job_id).write_text(json.dumps({**document, "Jobs": {job_id: job}}, indent=4))
+        (folder / job_id.partition(".")[0]).write_text(json.dumps({**document, "Jobs": {job_id: job}}, indent=4))
     (folder / "all").write_text(json.dumps({**document, "Jobs": dict.fromkeys(ids, job)}, indent=4))
     program = folder / "qstat"
     program.write_text(QSTAT.format(folder=folder))

@@ -33,7 +33,7 @@ from tests.conftest import ROOT, require
 JOBS = {
     "ok": "#!/bin/sh\necho hello\n",
     "fails": "#!/bin/sh\nexit 3\n",
-    "fails_late": "#!/bin/sh\nsleep 3\nexit 4\n",
+    "fails_late": "#!/bin/sh\nsleep 8\nexit 4\n",
     "killed": "#!/bin/sh\nkill -9 $$\n",
     "long": "#!/bin/sh\nexec sleep 600\n",
     "task": "#!/bin/sh\nexit ${PBS_ARRAY_INDEX:-$SLURM_ARRAY_TASK_ID}\n",
@@ -185,6 +185,29 @@ def test_an_id_that_never_was_is_unknown_and_hides_no_other(batch: Batch, sessio
     assert jobs[job_id].state != "unknown"
     assert batch.seen(session, never)[never].state == "unknown"
     assert session.exec_command(f"cancel_job {join([never])}").exit_code == 1
+
+
+def test_what_slurm_would_take_for_met_or_read_as_another_job_does_no_harm(
+    batch: Batch, session: RaijinSession
+) -> None:
+    if batch.server is None:
+        pytest.skip("PBS ends a job whose dependency it does not know, and is asked for numbers alone")
+    refused = session.exec_command("submit_job --mem 100MB --after afterok:999999 ok")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "nobody knows the job 999999" in refused.stderr
+    victim = batch.submit(session, "long")
+    moment = "2026-01-01T00:00:00"
+    forged = f"{victim}|N/A|COMPLETED|0|None|normal|v10|1|0|1:00|{moment}|{moment}|{moment}|node1|x"
+    said = subprocess.run(
+        ["sbatch", "--parsable", "--hold", f"--job-name=x|\n{forged}"],
+        env=batch.server.environment, input="#!/bin/sh\n", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    hostile = said.stdout.strip()
+    jobs = batch.seen(session, hostile, victim)
+    assert jobs[victim].state in ("queued", "running")
+    assert (jobs[hostile].state, jobs[hostile].name) == ("held", f"x|\n{forged}")
+    session.exec_command(f"cancel_job {victim}").check()
+    batch.server.ask("scancel", hostile)
 
 
 def test_a_retried_event_gets_the_same_job(batch: Batch, session: RaijinSession) -> None:

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-def array_of(parent: Job, tasks: "dict[str, Job]", *, ended: bool) -> Job:
+def array_of(parent: Job, tasks: "dict[str, Job]", *, ended: bool, count: int = 0) -> Job:
     """Return an array's job with the standing of its tasks.
 
     Args:
         parent: What is known of the array as a whole.
         tasks: Its tasks, by id.
         ended: Whether the scheduler says that the array has ended: no task of it is still to come.
+        count: How many tasks there must be, as far as that is known.
 
     >>> parent = Job("13[]", "failed", exit_status=1, raw_state="F")
     >>> tasks = {"13[0]": Job("13[0]", "succeeded", exit_status=0), "13[1]": Job("13[1]", "failed", exit_status=2)}
@@ -52,7 +53,7 @@ def array_of(parent: Job, tasks: "dict[str, Job]", *, ended: bool) -> Job:
             names = ", ".join(some[:_SHOWN]) + (", ..." if len(some) > _SHOWN else "")
             reason = f"{len(some)} of {len(tasks)} tasks {state}: {names}"
             return replace(parent, state=state, exit_status=first.exit_status, signal=first.signal, reason=reason)
-    if all(state == SUCCEEDED for state in states):
+    if all(state == SUCCEEDED for state in states) and len(tasks) >= count:
         return replace(parent, state=SUCCEEDED, exit_status=0, signal=None)
     return replace(
         parent, state=UNKNOWN, exit_status=None, signal=None, reason="not all is known of how the array's tasks ended"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
         NAME: str
         NAME_LIMIT: int
+        UNKNOWN_IS_MET: bool
 
         def submit_call(self, order: Order, /) -> Call:
             """Return the call that submits a job."""

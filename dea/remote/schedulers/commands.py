@@ -13,7 +13,7 @@ import signal
 import sys
 
 from dea.remote.audit import make_private_folder
-from dea.remote.contract.job import FORMAT, JOB_ID, MAX_IDS, is_job_id
+from dea.remote.contract.job import FORMAT, MAX_IDS, is_job_id
 from dea.remote.contract.request import is_name, shown
 from dea.remote.decision import state_of
 from dea.remote.gate import STATE_FOLDER
@@ -143,12 +143,18 @@ def _submit(options: argparse.Namespace, state: str) -> "dict[str, object]":
         variables=tuple(variables),
         output=output,
     )
-    scheduler = choose()
+    scheduler, records = choose(), Records(state)
+    for _, job_id in order.after:
+        if "." in job_id and records.own(_whole(job_id)) is None:
+            # The scheduler asks the server that an id names.
+            raise Refused(
+                f"--after: {job_id} was not submitted from here: give its number alone, {job_id.partition('.')[0]}"
+            )
     if options.output is None:
         make_private_folder(output)
     elif not os.path.isdir(output):
         raise Refused(f"--output: there is no folder {shown(output)}: make it, or name another")
-    submission = Submission(scheduler, order, Records(state), os.environ.get("DEA_ATTEMPT_OF"), perform, _say)
+    submission = Submission(scheduler, order, records, os.environ.get("DEA_ATTEMPT_OF"), perform, _say)
     return submission.submit().encode()
 
 
@@ -169,7 +175,10 @@ def _script(options: argparse.Namespace) -> "tuple[bytes, str]":
         if options.words:
             raise Refused("--script and a command exclude each other")
         name = os.path.basename(options.script).partition(".")[0]
-        return _content(options.script), name
+        try:
+            return _content(options.script), name
+        except FileNotFoundError:
+            raise Refused(f"--script: there is no file {shown(options.script)}") from None
     if not options.words:
         raise Refused("what is to run? Name a --script, or a command after --")
     return script_of(options.words), os.path.basename(options.words[0])
@@ -208,7 +217,9 @@ def _cancel(options: argparse.Namespace, state: str) -> "dict[str, object]":
     scheduler = choose()
     if not options.any and Records(state).own(_whole(options.id)) is None:
         # Who holds a key must not end what others run under the same account.
-        raise Refused(f"{options.id} was not submitted from here: only such jobs can be cancelled from here")
+        raise Refused(
+            f"{options.id} was not submitted from here: only such jobs can be cancelled, by the id that was printed then"
+        )
     interval_s = _interval_s()
     hold(scheduler.cancel(options.id), perform)
     try:
@@ -232,7 +243,9 @@ def _whole(job_id: str) -> str:
 
 def _check_id(job_id: str) -> None:
     if not is_job_id(job_id):
-        raise Refused(f"{shown(job_id)} is no id of a job: it looks like {JOB_ID}")
+        raise Refused(
+            f"{shown(job_id)} is no id of a job: it looks like 12.server, 12[3].server or 12_3, as it was printed"
+        )
 
 
 def _interval_s() -> float:

@@ -11,8 +11,10 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _CTIME = re.compile(
     r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([0-9]{4})", re.ASCII
 )
-_DURATION = re.compile(r"(?:([0-9]+)-)?(?:([0-9]+):)?(?:([0-9]+):)?([0-9]+)(\.[0-9]+)?", re.ASCII)
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kmgtp]?)([bw]?)", re.ASCII | re.IGNORECASE)
+# No number is longer than 15 digits: one that no float holds would be an error for all jobs of an answer.
+_DURATION = re.compile(r"(?:([0-9]{1,9})-)?(?:([0-9]{1,9}):)?(?:([0-9]{1,9}):)?([0-9]{1,15})(\.[0-9]{1,15})?", re.ASCII)
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)([kmgtp]?)([bw]?)", re.ASCII | re.IGNORECASE)
+_COUNT = re.compile(r"[0-9]{1,15}", re.ASCII)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _WORD_BYTES = 8  # pbs_resources(7B): a size in `w` counts words
 _MAX_EPOCH_S = 253402300799  # the last second of the year 9999
@@ -58,7 +60,7 @@ def count(text: "str | None") -> "int | None":
     >>> count("4"), count("4.5"), count(None)
     (4, None, None)
     """
-    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+    return int(text) if text is not None and _COUNT.fullmatch(text) else None
 
 
 def time_of_ctime(text: "str | None") -> "str | None":

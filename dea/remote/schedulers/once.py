@@ -9,8 +9,9 @@ import os
 import pwd
 import time
 
-from dea.remote.contract.job import Submitted
-from dea.remote.schedulers.calls import hold
+from dea.remote.contract.job import CANCELLED, FAILED, LOST, SUCCEEDED, UNKNOWN, Submitted
+from dea.remote.digest import sha256
+from dea.remote.schedulers.calls import CALL_TIMEOUT_S, hold
 from dea.remote.schedulers.errors import Refused, SchedulerError, Uncertain, Unreachable
 from dea.remote.schedulers.measures import time_of_epoch
 from dea.remote.schedulers.records import Records
@@ -35,6 +36,11 @@ PATIENCE_S = 300.0
 
 SENDINGS = 3
 
+UNDER_WAY_S = CALL_TIMEOUT_S + 10.0
+"""How long after it was sent an earlier attempt's job may still be on its way, though the scheduler knows of none."""
+
+_NEVER_MET = {"afterok": (FAILED, CANCELLED), "afternotok": (SUCCEEDED,)}
+
 
 class Submission:
     """One order of one run.
@@ -48,6 +54,7 @@ class Submission:
         say: Where warnings go.
         settle_s: For how long there must be no job before it is sent again.
         patience_s: For how long to ask.
+        under_way_s: For how long an earlier attempt's job may still arrive.
     """
 
     def __init__(
@@ -61,6 +68,7 @@ class Submission:
         *,
         settle_s: float = SETTLE_S,
         patience_s: float = PATIENCE_S,
+        under_way_s: float = UNDER_WAY_S,
     ) -> None:
         self._scheduler = scheduler
         self._order = order
@@ -70,20 +78,24 @@ class Submission:
         self._say = say
         self._settle_s = settle_s
         self._patience_s = patience_s
+        self._under_way_s = under_way_s
         self._account = pwd.getpwuid(os.getuid()).pw_name
         self._begun = time.time()
+        self._digest = sha256(repr(order).encode()).hexdigest()
 
     def submit(self) -> Submitted:
         """Submit the order, or find the job that it or an earlier attempt of it became.
 
         Raises:
-            Refused: There is no job, and the same order will make none.
+            Refused: There is no job, and the same order will make none; or the run has submitted another order before.
             Unreachable: There is no job, because the scheduler cannot be reached.
             Uncertain: Nobody knows whether there is a job.
         """
         earlier = self._earlier()
         if earlier is not None:
             return earlier
+        if self._order.after and self._scheduler.UNKNOWN_IS_MET:
+            self._check_dependencies()
         for _ in range(SENDINGS):
             self._note(SENT)
             try:
@@ -99,8 +111,29 @@ class Submission:
             found = self._settle(unclear)
             if found is not None:
                 return self._done(found)
-            self._note(NOT_SUBMITTED)
+            if self._is_taken_over():
+                raise Unreachable(
+                    f"{unclear}; there is no job, and another attempt of this run has begun: it submits, if any"
+                ) from unclear
+        self._note(NOT_SUBMITTED)
         raise Unreachable(f"{unclear}; that was so {SENDINGS} times, and there is no job") from unclear
+
+    def _check_dependencies(self) -> None:
+        """Check that what the order depends on can still be met, where the scheduler does not tell that from what is met."""
+        ids = list(dict.fromkeys(job_id for _, job_id in self._order.after))
+        jobs = hold(self._scheduler.status(ids), self._perform)
+        for relation, job_id in self._order.after:
+            try:
+                job = self._records.see(jobs[job_id])
+            except OSError as error:
+                raise Refused(f"{error}: how {job_id} stands cannot be told, so nothing was submitted") from error
+            if job.state in (UNKNOWN, LOST):
+                raise Refused(
+                    f"after: nobody knows the job {job_id} any more, and {self._scheduler.NAME} would take {relation} on it"
+                    " for met: leave it out if it is"
+                )
+            if job.state in _NEVER_MET.get(relation, ()):
+                raise Refused(f"after: {job_id} is over ({job.state}), so {relation} can never be met")
 
     @property
     def _name(self) -> str:
@@ -117,6 +150,11 @@ class Submission:
                 f"{error}: what was submitted before cannot be told, so nothing was; tell the operator"
             ) from error
         for run_id, document in submissions.items():
+            if run_id == self._order.run_id and document.get("order", self._digest) != self._digest:
+                raise Refused(
+                    f"this run has submitted {document['name']} already, and one run submits one job: nothing was submitted;"
+                    " send a request for each"
+                )
             if run_id == self._order.run_id and document.get("stage") == SUBMITTED:
                 return self._answer(str(document["job_id"]), str(document["name"]), float(document["begun"]))
             if document.get("stage") != SENT:
@@ -127,6 +165,15 @@ class Submission:
                 self._note(SUBMITTED, job_id, str(document["name"]))
                 return self._answer(job_id, str(document["name"]), float(document["begun"]))
         return None
+
+    def _is_taken_over(self) -> bool:
+        """Tell whether another attempt has found that this one has no job: this process was frozen, and taken for dead."""
+        if self._first is None or self._order.run_id is None:
+            return False
+        try:
+            return self._records.submissions(self._first)[self._order.run_id].get("stage") != SENT
+        except (OSError, KeyError):
+            return True  # what cannot be told must not be sent
 
     def _ask_for(self, run_id: str, document: "dict[str, Any]") -> "str | None":
         """Ask what became of an earlier attempt's submission, and write that down."""
@@ -143,6 +190,12 @@ class Submission:
                 f"attempt {run_id} may have submitted {name}, and the scheduler keeps no history that would show it: nothing"
                 " was submitted now; look for it by hand, and send a new request if it never was"
             )
+        age_s = time.time() - float(document.get("sent", document["begun"]))
+        if not ids and age_s < self._under_way_s:
+            raise Uncertain(
+                f"attempt {run_id} sent {name} {max(0, int(age_s))} seconds ago, and it may still arrive: nothing was submitted"
+                f" now; try again in {int(self._under_way_s - age_s) + 1} seconds"
+            )
         job_id = ids[0] if ids else None
         known = {key: value for key, value in document.items() if key != "format"}
         try:
@@ -150,7 +203,7 @@ class Submission:
                 str(self._first), run_id, {**known, "stage": SUBMITTED if ids else NOT_SUBMITTED, "job_id": job_id}
             )
             if job_id is not None:
-                self._records.note_own(job_id, run_id, name, str(time_of_epoch(time.time())))
+                self._records.note_own(job_id, run_id, name, str(time_of_epoch(float(document["begun"]))))
         except OSError as error:
             self._say(f"warning: {error}")
         return job_id
@@ -216,6 +269,8 @@ class Submission:
             "job_id": job_id,
             "name": name or self._name,
             "begun": self._begun,
+            "order": self._digest,
+            "sent": time.time(),
         }
         try:
             self._records.write_submission(self._first, self._order.run_id, document)

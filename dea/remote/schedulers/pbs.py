@@ -10,9 +10,9 @@ from dea.remote.contract.job import UNKNOWN, Job, is_job_id
 from dea.remote.contract.request import shown
 from dea.remote.schedulers.calls import Answer, Call, chunks
 from dea.remote.schedulers.errors import Refused, Uncertain, Unreachable
-from dea.remote.schedulers.measures import duration
+from dea.remote.schedulers.measures import duration, seconds
 from dea.remote.schedulers.order import Order
-from dea.remote.schedulers.pbs_jobs import Unreadable, job_from, key_of, read_json, read_text
+from dea.remote.schedulers.pbs_jobs import ID, Unreadable, is_of, job_from, key_of, read_json, read_text
 
 TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ NAME = "pbs"
 NAME_LIMIT = 15
 """How long a job's name may be for every version; newer ones take 236 characters (qsub(1B), -N)."""
 
+UNKNOWN_IS_MET = False
+"""Whether a dependency on a job that the scheduler does not know counts as met: here such a job ends without having run."""
+
 _UNKNOWN_ID = 153  # PBSE_UNKJOBID
 _FINISHED = 35  # PBSE_HISTJOBID
 _SYSTEM, _INTERNAL, _PROTOCOL = 162, 163, 183  # PBSE_SYSTEM, PBSE_INTERNAL, PBSE_PROTOCOL
@@ -35,16 +38,24 @@ _UNKNOWN_SAID = re.compile(
     r"(?:Unknown Job Id|illegally formed job identifier:?|Unknown queue destination) ([0-9]+(?:\[[0-9]*\])?)", re.ASCII
 )
 _FINISHED_SAID = re.compile(r"Job has finished")
-# Said before anything is sent: the job cannot be there.
+# qsub's own last word before anything is sent: the job cannot be there. That one address refused the connection is said of
+# the first of two servers too, and then the second can have the job.
+_NEVER_SENT = re.compile(r"cannot connect to|Unknown Host|could not find server", re.I)
 _NOT_CONNECTED = re.compile(
     r"cannot connect to|Connection refused|No route to host|Unknown Host|could not find server", re.I
 )
 # Statuses by which the server says no once it has looked at a job: PBSE_UNKJOBID and on, but for the three that say that
 # something went wrong on the way.
 _SERVER_ERRORS = frozenset(range(153, 253)) - {_SYSTEM, _INTERNAL, _PROTOCOL}
+# And three beyond, where the low byte begins anew: a site's hook says no (PBSE_HOOKERROR), or somebody has too many jobs
+# already, or too much of a resource (PBSE_ENTLIMCT, PBSE_ENTLIMRESC).
+_SERVER_ERRORS |= {32, 38, 39}
 # What qsub itself finds wrong, before it asks a server.
 _NOT_SENT = re.compile(r"usage: qsub|illegal -\S+ value|script not a file")
 _HISTORY = re.compile(r"job_history_enable = True", re.I)
+_HISTORY_KEPT = re.compile(r"job_history_duration = (\S+)")
+_HISTORY_KEPT_S = 14 * 86400.0  # pbs_server_attributes(7B), job_history_duration: for how long, unless the site says
+_MARGIN_S = 60.0
 
 
 def submit_call(order: Order) -> Call:
@@ -78,7 +89,7 @@ def submitted(answer: Answer) -> str:
     if answer.status == 0 and is_job_id(lines[-1].strip()):
         return lines[-1].strip()
     if not answer.cut_off and answer.status != 0:
-        if _NOT_CONNECTED.search(answer.stderr):
+        if _NEVER_SENT.search(answer.stderr):
             raise Unreachable(f"qsub: {answer.said}")
         if answer.status in _SERVER_ERRORS or _NOT_SENT.search(answer.stderr):
             raise Refused(f"qsub: {answer.said}")
@@ -88,21 +99,25 @@ def submitted(answer: Answer) -> str:
 def status(job_ids: "list[str]") -> "Generator[Call, Answer, dict[str, Job]]":
     """Ask for many jobs at once; the conversation returns one for each id.
 
+    PBS is asked by the jobs' numbers alone: qstat connects to the server that an id names, and whoever may ask for jobs
+    could have it connect to a machine of theirs, which keeps everybody waiting, or answers.
+
     Raises:
         Unreachable: PBS cannot be asked.
     """
     jobs: "dict[str, Job]" = {}
     for some in chunks(list(dict.fromkeys(job_ids))):
         found: "dict[str, Attributes]" = {}
+        keys = list(dict.fromkeys(key_of(job_id) for job_id in some))
         # -x: finished ones too. -t: an array's own standing is no more than that of its last subjob.
         options = ("-x", "-t") if any("[]" in job_id for job_id in some) else ("-x",)
-        answer = yield Call(("qstat", *options, "-f", "-F", "json", *some))
+        answer = yield Call(("qstat", *options, "-f", "-F", "json", *keys))
         unknown = _unknown(answer)
         try:
             found = read_json(answer.stdout)
         except Unreadable:
             pass  # one job's value can break the answer for all
-        missing = [job_id for job_id in some if key_of(job_id) not in found and key_of(job_id) not in unknown]
+        missing = [key for key in keys if key not in found and key not in unknown]
         if missing:
             # Some versions print the first of several jobs only.
             answer = yield Call(("qstat", *options, "-f", *missing))
@@ -110,8 +125,11 @@ def status(job_ids: "list[str]") -> "Generator[Call, Answer, dict[str, Job]]":
             found = {**read_text(answer.stdout), **found}
         for job_id in some:
             attributes = found.get(key_of(job_id))
-            if attributes is None:
+            # What PBS says that it does not know is not there, whatever else reads like it.
+            if attributes is None or key_of(job_id) in unknown:
                 jobs[job_id] = Job(job_id, UNKNOWN, reason="PBS does not know it")
+            elif not is_of(job_id, attributes):
+                jobs[job_id] = Job(job_id, UNKNOWN, reason=f"the job of this number here is {attributes[ID]}")
             else:
                 jobs[job_id] = job_from(job_id, attributes, _subjobs(job_id, found))
     return jobs
@@ -134,11 +152,17 @@ def cancel(job_id: str) -> "Generator[Call, Answer, None]":
     raise Refused(f"qdel: {answer.said}")
 
 
-def find(name: str, account: str, _since_s: float) -> "Generator[Call, Answer, tuple[list[str], bool]]":
+def find(name: str, account: str, since_s: float) -> "Generator[Call, Answer, tuple[list[str], bool]]":
     """Look for the jobs of a name, finished ones too.
 
+    Args:
+        name: The name.
+        account: Whose jobs.
+        since_s: How long ago the job can have been submitted.
+
     Returns:
-        Their ids, and whether there being none proves that there was none: without a history, one that has ended is gone.
+        Their ids, and whether there being none proves that there was none: one that has ended is gone without a history,
+        and after a time with one.
 
     Raises:
         Unreachable: PBS cannot be asked.
@@ -154,7 +178,9 @@ def find(name: str, account: str, _since_s: float) -> "Generator[Call, Answer, t
     answer = yield Call(("qstat", "-B", "-f"))
     if answer.status != 0:
         raise Unreachable(f"qstat -B: {answer.said}")
-    return [], _HISTORY.search(answer.stdout) is not None
+    said = _HISTORY_KEPT.search(answer.stdout)
+    kept_s = seconds(said[1]) if said else _HISTORY_KEPT_S
+    return [], _HISTORY.search(answer.stdout) is not None and kept_s is not None and since_s + _MARGIN_S < kept_s
 
 
 def _resources(order: Order) -> "list[tuple[str, str]]":

@@ -78,11 +78,16 @@ _ENDED_BY_PBS = {
 }
 _HOLDERS = {"u": "its user", "o": "an operator", "s": "the system", "p": "its user, without a password"}
 _DEFAULT_PROJECT = "_pbs_project_default"
+_INDICES = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9})(?::([0-9]{1,9}))?)?", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*", re.ASCII)
 
 
+ID = "Job Id"
+"""Among a job's attributes: its id, as PBS has it."""
+
+
 class Unreadable(ValueError):
-    """What should be JSON is not: some versions write values into it as they are."""
+    """What should be JSON is not, or says a thing twice: some versions write values into it as they are."""
 
 
 def key_of(job_id: str) -> str:
@@ -108,16 +113,22 @@ def read_json(text: str) -> "dict[str, Attributes]":
     jobs = document.get("Jobs", {}) if isinstance(document, dict) else None
     if not isinstance(jobs, dict) or not all(isinstance(attributes, dict) for attributes in jobs.values()):
         raise Unreadable("it is JSON, but not qstat's")
-    return {key_of(job_id): attributes for job_id, attributes in jobs.items()}
+    return {key_of(job_id): {**attributes, ID: job_id} for job_id, attributes in jobs.items()}
 
 
 def read_text(text: str) -> "dict[str, Attributes]":
-    """Return the jobs' attributes by the jobs' keys, out of `qstat -f`, which wraps long lines and goes on after a tab."""
+    """Return the jobs' attributes by the jobs' keys, out of `qstat -f`, which wraps long lines and goes on after a tab.
+
+    A variable of a job's can hold line breaks, and so read as another job: what is there twice has no attributes at all.
+    """
     jobs: "dict[str, Attributes]" = {}
     attributes: "Attributes" = {}
     for line in text.replace("\n\t", "").split("\n"):
         if line.startswith("Job Id: "):
-            attributes = jobs.setdefault(key_of(line[len("Job Id: ") :].strip()), {})
+            job_id = line[len("Job Id: ") :].strip()
+            attributes = {ID: job_id}
+            key = key_of(job_id)
+            jobs[key] = attributes if key not in jobs else {}
         elif line.startswith("    ") and " = " in line:
             name, _, value = line[4:].partition(" = ")
             if not _KEY.fullmatch(name):
@@ -128,6 +139,16 @@ def read_text(text: str) -> "dict[str, Attributes]":
             elif isinstance(attributes.setdefault(group, {}), dict):
                 attributes[group].setdefault(resource, value)
     return jobs
+
+
+def is_of(job_id: str, attributes: "Attributes") -> bool:
+    """Tell whether these attributes are of the job asked for, and not of another server's of the same number.
+
+    >>> is_of("13.gadi-pbs", {ID: "13.gadi-pbs"}), is_of("13", {ID: "13.gadi-pbs"}), is_of("13.other", {ID: "13.gadi-pbs"})
+    (True, True, False)
+    """
+    asked, there = (name.split(".")[1:2] for name in (job_id, attributes.get(ID, "")))
+    return not asked or not there or asked == there
 
 
 def job_from(job_id: str, attributes: "Attributes", subjobs: "dict[str, Attributes]") -> Job:
@@ -143,7 +164,24 @@ def job_from(job_id: str, attributes: "Attributes", subjobs: "dict[str, Attribut
         return job
     # What an array says of itself is about its last subjob, and it counts none that was taken out of the queue.
     tasks = {key: _one(key, one) for key, one in subjobs.items()}
-    return array_of(job, tasks, ended=job.raw_state in (_FINISHED, _EXPIRED))
+    count = _tasks_in(_text(attributes.get("array_indices_submitted")) or "")
+    return array_of(job, tasks, ended=job.raw_state in (_FINISHED, _EXPIRED), count=count)
+
+
+def _tasks_in(indices: str) -> int:
+    """Return how many tasks there are in `0-9`, `0-9:2` or `1,4-6`; 0 if it says something else.
+
+    >>> _tasks_in("0-9"), _tasks_in("0-9:2"), _tasks_in("1,4-6"), _tasks_in("0-9%2"), _tasks_in("-")
+    (10, 5, 4, 10, 0)
+    """
+    total = 0
+    for part in indices.partition("%")[0].split(","):
+        match = _INDICES.fullmatch(part)
+        if match is None:
+            return 0
+        first, last, step = (int(number) if number else None for number in match.groups())
+        total += len(range(first or 0, (first or 0 if last is None else last) + 1, step or 1))
+    return total
 
 
 def _one(job_id: str, attributes: "Attributes") -> Job:
@@ -260,8 +298,8 @@ def _text(value: object) -> "str | None":
 
 
 def _only(pairs: "list[tuple[str, Any]]") -> "dict[str, Any]":
-    """Make an object of its pairs; of a name that is there twice, as a crafted value could make it, the first counts."""
-    made: "dict[str, Any]" = {}
-    for name, value in pairs:
-        made.setdefault(name, value)
+    """Make an object of its pairs, none of them twice: a crafted value could have made the second, or the first."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a name is there twice")
     return made

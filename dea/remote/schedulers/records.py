@@ -68,11 +68,15 @@ class Records:
         return found
 
     def note_own(self, job_id: str, run_id: "str | None", name: str, submitted: str) -> None:
-        """Write down that a job was submitted from here.
+        """Write down that a job was submitted from here: how another of that id once stood is no longer of interest.
 
         Raises:
             OSError: If it cannot be.
         """
+        # A scheduler begins its numbers anew: after the highest, or when it is installed anew.
+        known = self._seen(job_id)
+        if known is not None and known.submitted is not None and known.submitted < submitted and known.final:
+            os.unlink(os.path.join(self.folder, "seen", job_id))
         about: "dict[str, object]" = {"format": FORMAT, "run_id": run_id, "name": name, "submitted": submitted}
         write_whole(os.path.join(self.folder, "own"), job_id, about)
 

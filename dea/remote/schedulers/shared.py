@@ -34,7 +34,7 @@ WINDOW_S = 0.2
 
 _LOST_AFTER_S = 20.0
 _FORGOTTEN_AFTER_S = 3600.0
-_LOOK_S = 0.05
+_LOOK_S, _LOOK_AT_LEAST_EVERY_S = 0.05, 0.5
 
 
 class Shared:
@@ -80,6 +80,7 @@ class Shared:
             OSError: If the state folder cannot be written.
         """
         own = self._want(job_ids)
+        pause_s = _LOOK_S
         try:
             came = _modified(own)
             # Two questions, and a turn that somebody else died with.
@@ -93,7 +94,9 @@ class Shared:
                     continue
                 if time.monotonic() > deadline:
                     raise Unreachable("whoever asks the scheduler for all has no answer: try again later")
-                time.sleep(_LOOK_S)
+                time.sleep(pause_s)
+                # Each look reads the answer, which can be about thousands of jobs.
+                pause_s = min(1.5 * pause_s, _LOOK_AT_LEAST_EVERY_S)
         finally:
             _remove(own)
 

@@ -4,10 +4,12 @@ The programs are described in sbatch(1), squeue(1), sacct(1) and scancel(1). squ
 some minutes after its end (`MinJobAge`); sacct asks the accounting, which a site need not have.
 """
 
+import os
 import re
+import time
 from dataclasses import replace
 
-from dea.remote.contract.job import FINAL, UNKNOWN, Job, is_job_id
+from dea.remote.contract.job import FINAL, SUCCEEDED, UNKNOWN, Job, is_job_id, moment
 from dea.remote.contract.request import shown
 from dea.remote.schedulers.calls import Answer, Call, chunks
 from dea.remote.schedulers.errors import Refused, Uncertain, Unreachable
@@ -18,7 +20,7 @@ from dea.remote.schedulers.slurm_jobs import (
     SQUEUE_FIELDS,
     job_from_accounting,
     job_from_queue,
-    read_queue,
+    read_table,
 )
 
 TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
@@ -30,19 +32,29 @@ NAME = "slurm"
 NAME_LIMIT = 64
 """How long a job's name is at most: Slurm takes more, and its tables show less."""
 
+UNKNOWN_IS_MET = True
+"""Whether a dependency on a job that the scheduler does not know counts as met. Slurm forgets a job minutes after its end,
+how it ended too, and then runs what was to run only after its success (sbatch(1), --dependency)."""
+
 _MEBIBYTE = 1 << 20
 _MARGIN_S = 60.0
 _MAX_ID = 0xFFFFFFF0  # from here on, numbers of 32 bits have meanings of their own (slurm.h, NO_VAL and INFINITE)
 
 # The controller was asked, or may have been, and no answer came (slurm_errno.h and the texts of slurm_strerror).
 _ON_THE_WAY = re.compile(
-    r"Socket timed out|Zero Bytes|Unexpected message|Protocol|communication|Connection reset|Broken pipe|send/recv|Transport",
+    r"Socket timed out|Zero Bytes|Unexpected message|Protocol|communication|Connection reset|Broken pipe|send/recv|Transport"
+    # "Unable to contact slurm controller (receive failure)": it was contacted, and may have the job.
+    r"|(?:send|receive|shutdown) failure|timed out|Interrupted system call|Resource temporarily unavailable",
     re.I,
 )
 _NOT_CONNECTED = re.compile(r"Unable to contact slurm controller|Connection refused|controller not responding", re.I)
 _UNKNOWN_SAID = re.compile(r"Invalid job id", re.I)
 _ENDED_SAID = re.compile(r"already (?:completing|completed)|Job/step already", re.I)
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|not configured|Unable to .*SlurmDBD|slurmdbd", re.I)
+_CONFIGURATION = Call(("scontrol", "show", "config"))
+_TASKS_FORGOTTEN = (
+    "Slurm forgets an array's tasks one by one, and keeps no accounting: not all is known of how they ended"
+)
 _MIN_JOB_AGE = re.compile(r"^MinJobAge\s*=\s*([0-9]+)", re.M)
 
 
@@ -94,40 +106,58 @@ def submitted(answer: Answer) -> str:
     raise Uncertain(f"sbatch: {answer.said}")
 
 
-def status(job_ids: "list[str]") -> "Generator[Call, Answer, dict[str, Job]]":
+def status(job_ids: "list[str]", separator: "str | None" = None) -> "Generator[Call, Answer, dict[str, Job]]":
     """Ask for many jobs at once; the conversation returns one for each id.
+
+    Args:
+        job_ids: The ids.
+        separator: What the columns end with (default: nothing that can be guessed). A job's name can hold anything, line
+            breaks too: whoever knew the separator could name a job so that it reads as the row of another.
 
     Raises:
         Unreachable: Slurm cannot be asked.
     """
+    separator = separator or f"|{os.urandom(8).hex()}|"
     # One id that is none of Slurm's would be an error for all.
     asked = [job_id for job_id in dict.fromkeys(job_ids) if _is_own(job_id)]
     jobs = {job_id: Job(job_id, UNKNOWN, reason="it is no id of Slurm's") for job_id in job_ids}
     accounting = True
     for some in chunks(asked):
         # A number that never was is left out of an answer for several, and an error in an answer for one.
-        columns = ",".join(f"{field}:|" for field in SQUEUE_FIELDS)
+        columns = ",".join(f"{field}:{separator}" for field in SQUEUE_FIELDS)
         answer = yield Call(
             ("squeue", "--noheader", "--states=all", "--array", f"--Format={columns}", "--jobs", ",".join(some))
         )
         if answer.status != 0 and not _UNKNOWN_SAID.search(answer.stderr):
             raise Unreachable(f"squeue: {answer.said}")
-        rows = read_queue(answer.stdout)
+        rows = read_table(answer.stdout, SQUEUE_FIELDS, separator)
+        arrays = {row["ArrayJobID"] for row in rows if row["ArrayTaskID"] != "N/A"}
         for job_id in some:
             jobs[job_id] = job_from_queue(job_id, rows)
         # Only the accounting knows what a job used, and the jobs that the controller has forgotten.
         due = [job_id for job_id in some if jobs[job_id].state in FINAL or jobs[job_id].state == UNKNOWN]
         if due and accounting:
             answer = yield Call(
-                ("sacct", "--parsable2", "--noheader", f"--format={','.join(SACCT_FIELDS)}", "--jobs", ",".join(due))
-            )
+                ("sacct", "--parsable", f"--delimiter={separator}", "--noheader", f"--format={','.join(SACCT_FIELDS)}",
+                 "--jobs", ",".join(due))
+            )  # fmt: skip
             accounting = answer.status == 0
             if answer.status != 0 and not _NO_ACCOUNTING.search(answer.stderr):
                 raise Unreachable(f"sacct: {answer.said}")
+            rows = read_table(answer.stdout, SACCT_FIELDS, separator)
             for job_id in due if accounting else ():
-                told = job_from_accounting(job_id, answer.stdout)
+                told = job_from_accounting(job_id, rows)
                 if told is not None:
-                    jobs[job_id] = _joined(jobs[job_id], told)
+                    jobs[job_id] = _joined(jobs[job_id], told, is_array=job_id in arrays)
+                    arrays.discard(job_id)
+        # Of an array, the controller forgets each task by itself, the failed ones too: what is left may all be well.
+        good = [job_id for job_id in due if job_id in arrays and jobs[job_id].state == SUCCEEDED]
+        if good:
+            kept_s = _kept_s((yield _CONFIGURATION))
+            for job_id in good:
+                submitted = jobs[job_id].submitted
+                if submitted is None or not moment(submitted).timestamp() + kept_s > time.time() + _MARGIN_S:
+                    jobs[job_id] = replace(jobs[job_id], state=UNKNOWN, exit_status=None, reason=_TASKS_FORGOTTEN)
     return jobs
 
 
@@ -173,12 +203,20 @@ def find(name: str, account: str, since_s: float) -> "Generator[Call, Answer, tu
         )  # fmt: skip
         if answer.status == 0:
             return list(dict.fromkeys(line.partition("_")[0] for line in answer.stdout.split())), True
-        answer = yield Call(("scontrol", "show", "config"))
-        kept = _MIN_JOB_AGE.search(answer.stdout)
-        if answer.status != 0 or kept is None:
-            raise Unreachable(f"scontrol: {answer.said}")
-        return [], since_s + _MARGIN_S < int(kept[1])
+        return [], since_s + _MARGIN_S < _kept_s((yield _CONFIGURATION))
     return ids, True
+
+
+def _kept_s(answer: Answer) -> float:
+    """Return for how long the controller keeps a job after its end.
+
+    Raises:
+        Unreachable: It does not say.
+    """
+    kept = _MIN_JOB_AGE.search(answer.stdout)
+    if answer.status != 0 or kept is None:
+        raise Unreachable(f"scontrol: {answer.said}")
+    return int(kept[1]) or float("inf")  # slurm.conf(5): 0 is for ever
 
 
 def _is_own(job_id: str) -> bool:
@@ -191,8 +229,11 @@ def _is_own(job_id: str) -> bool:
     return number.isdigit() and int(number) < _MAX_ID and (not task or (task.isdigit() and int(task) < _MAX_ID))
 
 
-def _joined(queued: Job, told: Job) -> Job:
-    """Return what controller and accounting know together: the accounting is right about an end, and can be late with it."""
+def _joined(queued: Job, told: Job, *, is_array: bool) -> Job:
+    """Return what controller and accounting know together: the accounting is right about an end, and can be late with it.
+
+    Of an array, the accounting alone knows all tasks: what the controller has left says nothing of the whole.
+    """
     if told.state not in FINAL:
-        return queued if queued.state != UNKNOWN else told
+        return queued if queued.state != UNKNOWN and not is_array else told
     return replace(queued, used=told.used) if queued.state == told.state else told

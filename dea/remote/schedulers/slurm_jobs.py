@@ -32,7 +32,7 @@ SQUEUE_FIELDS = (
     "ArrayJobID", "ArrayTaskID", "State", "exit_code", "Reason", "Partition", "Account", "NumCPUs", "MinMemory", "TimeLimit",
     "SubmitTime", "StartTime", "EndTime", "NodeList", "Name",
 )  # fmt: skip
-"""The columns of squeue, the one that can hold anything last."""
+"""The columns of squeue."""
 
 SACCT_FIELDS = (
     "JobID", "JobName", "State", "ExitCode", "Reason", "Partition", "Account", "ReqCPUS", "ReqMem", "Timelimit", "TotalCPU",
@@ -80,13 +80,17 @@ _HELD_BY = ("JobHeldUser", "JobHeldAdmin", "Dependency", _NEVER_MET, "JobHoldMax
 _NOTHING = ("", "(null)", "N/A", "None", "Unknown", "None assigned")
 
 
-def read_queue(text: str) -> "list[Row]":
-    """Return the rows of squeue's table with `SQUEUE_FIELDS`, separated by `|`."""
+def read_table(text: str, columns: "tuple[str, ...]", separator: str) -> "list[Row]":
+    r"""Return the rows of a table whose columns all end with a separator.
+
+    >>> read_table("1|two\nlines|\n2|b|\n", ("id", "name"), "|")
+    [{'id': '1', 'name': 'two\nlines'}, {'id': '2', 'name': 'b'}]
+    """
     rows = []
-    for line in text.split("\n"):
-        values = line.rstrip("|").split("|", len(SQUEUE_FIELDS) - 1)
-        if len(values) == len(SQUEUE_FIELDS):
-            rows.append(dict(zip(SQUEUE_FIELDS, values)))  # noqa: B905 - of one length, and Python 3.9 has no strict
+    for row in text.split(f"{separator}\n"):
+        values = row.split(separator)
+        if len(values) == len(columns):
+            rows.append(dict(zip(columns, values)))  # noqa: B905 - of one length, and Python 3.9 has no strict
     return rows
 
 
@@ -105,15 +109,11 @@ def job_from_queue(job_id: str, rows: "list[Row]") -> Job:
     return _array(job_id, jobs) if is_array else next(iter(jobs.values()))
 
 
-def job_from_accounting(job_id: str, text: str) -> "Job | None":
-    """Return a job out of `sacct --parsable2` with `SACCT_FIELDS`, or None if it is not in there."""
+def job_from_accounting(job_id: str, table: "list[Row]") -> "Job | None":
+    """Return a job out of the accounting's rows, with `SACCT_FIELDS`, or None if it is not in there."""
     rows: "dict[str, Row]" = {}
     steps: "dict[str, list[Row]]" = {}
-    for line in text.split("\n"):
-        values = line.split("|")
-        if len(values) != len(SACCT_FIELDS):
-            continue
-        row = dict(zip(SACCT_FIELDS, values))  # noqa: B905 - of one length, and Python 3.9 has no strict
+    for row in table:
         name, _, step = str(row["JobID"]).partition(".")
         if name != job_id and name.partition("_")[0] != job_id:
             continue

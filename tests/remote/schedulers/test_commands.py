@@ -8,6 +8,7 @@ import pytest
 
 from dea.remote.contract import join
 from dea.remote.contract.job import parse_cancelled, parse_standing, parse_submitted
+from dea.remote.schedulers.commands import main
 from dea.remote.schedulers.order import mark_of
 
 
@@ -104,7 +105,10 @@ def test_what_was_asked_for_reaches_the_scheduler(cluster):
         "submit_job --set 'A=x,LD_PRELOAD=/x' ok",
         "submit_job --set DEA_RUN_ID=other-run ok",
         "submit_job --after 'afterok:1;id' ok",
+        "submit_job --after afterok:1.evil.example.org ok",
         "submit_job --pass x ok",
+        "execute_clean --search-string product=x --project v10 --dea-module dea/..",
+        "execute_clean --search-string product=x --project v10 --dea-module dea/.modulerc",
         "submit_job --output /etc ok",
         "submit_job --resource x=y ok",
         "submit_job missing",
@@ -301,6 +305,24 @@ def test_the_scheduler_is_the_first_on_the_path_unless_the_site_says(cluster, tm
     assert cluster.run("submit_job ok")[1]["scheduler"] == "pbs"
     cluster.describe_site(BATCH_SCHEDULER="lsf")
     assert "one of pbs, slurm" in cluster.run("submit_job ok")[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("submit --script /nonexistent", "--script: there is no file '/nonexistent'"),
+        ("submit", "Name a --script, or a command after --"),
+        ("submit --walltime 1h -- echo", "--walltime: '1h' is not HH:MM:SS"),
+        ("status foo", "it looks like 12.server, 12[3].server or 12_3"),
+    ],
+)
+def test_by_hand_a_mistake_is_one_line_that_says_what_to_do(words, said, capsys, monkeypatch):
+    monkeypatch.delenv("DEA_PREFIX", raising=False)
+    assert main(words.split()) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
 
 
 def test_a_site_without_a_scheduler_says_so(cluster, tmp_path):

@@ -2,14 +2,16 @@
 
 import os
 import random
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from dea.remote.schedulers import pbs
-from dea.remote.schedulers.calls import perform
+from dea.remote.contract.job import Job
+from dea.remote.schedulers import pbs, slurm
+from dea.remote.schedulers.calls import Answer, perform
 from dea.remote.schedulers.errors import Refused, Uncertain, Unreachable
 from dea.remote.schedulers.once import NOT_SUBMITTED, SENDINGS, SENT, SUBMITTED, Submission
 from dea.remote.schedulers.order import Order, mark_of
@@ -33,7 +35,13 @@ def submission(records, run_id="run-0001", first=None, perform=perform, **settin
     order = Order(b"#!/bin/sh\n", "tidy", mark_of(run_id or "none"), run_id)
     said = settings.pop("said", [])
     return Submission(
-        pbs, order, records, first, perform, said.append, **{"settle_s": 0.02, "patience_s": 5, **settings}
+        pbs,
+        order,
+        records,
+        first,
+        perform,
+        said.append,
+        **{"settle_s": 0.02, "patience_s": 5, "under_way_s": 0, **settings},
     )
 
 
@@ -74,6 +82,67 @@ def test_the_same_run_gets_the_same_job(server, records):
     first = submission(records).submit()
     assert submission(records).submit() == first
     assert len(server.jobs()) == 1
+
+
+def test_a_run_that_submits_two_different_jobs_is_told_so_and_gets_no_others_job(server, records):
+    submission(records).submit()
+    other = Order(b"#!/bin/sh\nexit 3\n", "tidy", mark_of("run-0001"), "run-0001")
+    with pytest.raises(Refused, match="one run submits one job"):
+        Submission(pbs, other, records, None, perform, print).submit()
+    assert len(server.jobs()) == 1
+
+
+def test_an_id_that_comes_again_is_another_job(server, records):
+    """A server that was installed anew counts from 0: what ended long ago under that id says nothing of the new job."""
+    records.see(Job("0.gadi-pbs", "succeeded", exit_status=0, submitted="2026-01-01T00:00:00Z"))
+    assert submission(records).submit().job_id == "0.gadi-pbs"
+    assert records.see(Job("0.gadi-pbs", "queued", submitted="2026-11-24T00:00:00Z")).state == "queued"
+
+
+class Sbatch:
+    """A Slurm that knows some jobs, and takes any."""
+
+    def __init__(self, **states):
+        self.states = states
+        self.calls = []
+
+    def __call__(self, call):
+        self.calls.append(call.argv[0])
+        if call.argv[0] == "sbatch":
+            return Answer(0, "99\n")
+        if call.argv[0] == "sacct":
+            return Answer(1, "", "Slurm accounting storage is disabled\n")
+        end = re.search(r"ArrayJobID:([^,]+),", " ".join(call.argv))[1]
+        rows = [
+            (number[1:], "N/A", state, "0", "None", "normal", "v10", "1", "0", "1:00", *["2026-11-24T22:24:14"] * 3, "node1", "x")
+            for number, state in self.states.items()
+        ]  # fmt: skip
+        return Answer(0, "".join(f"{end.join(row)}{end}\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("relation", "state", "problem"),
+    [
+        ("afterok", None, "nobody knows the job 12 any more"),
+        ("afterany", None, "nobody knows the job 12 any more"),
+        ("afterok", "FAILED", "12 is over .failed., so afterok can never be met"),
+        ("afterok", "CANCELLED", "12 is over .cancelled., so afterok can never be met"),
+        ("afternotok", "COMPLETED", "12 is over .succeeded., so afternotok can never be met"),
+        ("afterok", "RUNNING", None),
+        ("afterok", "COMPLETED", None),
+        ("afterany", "FAILED", None),
+    ],
+)
+def test_what_slurm_would_take_for_met_is_not_submitted(records, relation, state, problem):
+    slurm_there = Sbatch(**({"j12": state} if state else {}))
+    order = Order(b"#!/bin/sh\n", "tidy", mark_of("run-0001"), "run-0001", after=((relation, "12"),))
+    one = Submission(slurm, order, records, None, slurm_there, print)
+    if problem is None:
+        assert one.submit().job_id == "99"
+        return
+    with pytest.raises(Refused, match=problem):
+        one.submit()
+    assert "sbatch" not in slurm_there.calls
 
 
 def test_an_answer_that_is_none_is_sent_again_after_the_scheduler_knows_of_no_job(server, records):
@@ -141,6 +210,33 @@ def test_a_scheduler_that_stays_away_leaves_it_open(server, records):
     assert "nobody had heard of it" in said[0]
     assert len(server.jobs()) == 1
     assert (stage_of(records), stage_of(records, "run-0002")) == (SUBMITTED, SUBMITTED)
+
+
+def test_what_was_sent_a_moment_ago_may_still_arrive(server, records):
+    """The first attempt was killed with its qsub on the way: nobody knows it yet, and then it is there."""
+    with pytest.raises(Killed):
+        submission(records, perform=Broken("lost before")).submit()
+    with pytest.raises(Uncertain, match=r"try again in [0-9]+ seconds"):
+        submission(records, "run-0002", "run-0001", under_way_s=60).submit()
+    assert server.calls("qsub") == []
+    assert submission(records, "run-0003", "run-0001").submit().job_id == "0.gadi-pbs"
+
+
+def test_an_attempt_that_was_taken_for_dead_sends_nothing_more(server, records):
+    """It was frozen while it looked for its job; another attempt found none, and submitted."""
+    looks = []
+
+    def perform_or_freeze(call):
+        if call.argv[0] == "qsub":
+            return Answer(0, "")
+        looks.append(call)
+        if len(looks) == 2:
+            assert submission(records, "run-0002", "run-0001").submit().job_id == "0.gadi-pbs"
+        return perform(call)
+
+    with pytest.raises(Unreachable, match="another attempt of this run has begun"):
+        submission(records, perform=perform_or_freeze).submit()
+    assert len(server.jobs()) == 1
 
 
 def test_without_a_history_none_is_no_proof(server, records):

@@ -1,5 +1,7 @@
 """Every file that was captured from real servers, read: what it says of its jobs, and what it does not."""
 
+import json
+
 import pytest
 
 from dea.remote.contract.job import Asked, Used, parse_job
@@ -117,8 +119,8 @@ def test_a_value_that_breaks_the_json_is_asked_for_as_text():
     asked = []
     jobs = talk(pbs.status(["0.gadi-pbs"]), broken, text, asked=asked)
     assert asked == [
-        ("qstat", "-x", "-f", "-F", "json", "0.gadi-pbs"),
-        ("qstat", "-x", "-f", "0.gadi-pbs"),
+        ("qstat", "-x", "-f", "-F", "json", "0"),
+        ("qstat", "-x", "-f", "0"),
     ]
     assert jobs["0.gadi-pbs"].state == "queued"
 
@@ -135,7 +137,7 @@ def test_what_a_version_leaves_out_of_its_answer_is_asked_for_again():
     asked = []
     text = Answer(0, answer(MASTER / "finished_failed_exit3_text.txt").stdout)
     jobs = talk(pbs.status(["8.gadi-pbs", "99999", "9.gadi-pbs"]), answer(MASTER / "err_mixed.out"), text, asked=asked)
-    assert asked[1] == ("qstat", "-x", "-f", "9.gadi-pbs")
+    assert asked[1] == ("qstat", "-x", "-f", "9")
     assert [(job.state, job.exit_status) for job in jobs.values()] == [
         ("succeeded", 0),
         ("unknown", None),
@@ -233,12 +235,37 @@ def test_what_the_server_refused_was_not_submitted_and_what_it_took_was():
         Answer(183, "", "qsub: Protocol error"),
         Answer(1, "", ""),
         Answer(255, "", "qsub: End of file"),
+        Answer(
+            162, "", "Connection refused\nqsub: System error occurred"
+        ),  # the first of two servers, and then the second
     ],
     ids=str,
 )
 def test_whatever_is_not_surely_a_refusal_is_uncertain(said):
     with pytest.raises(Uncertain):
         pbs.submitted(said)
+
+
+@pytest.mark.parametrize("status", [32, 38, 39, 212])
+def test_what_a_hook_or_a_limit_refuses_is_refused(status):
+    with pytest.raises(Refused, match="no gdata in storage"):
+        pbs.submitted(Answer(status, "", "qsub: no gdata in storage"))
+
+
+@pytest.mark.parametrize(
+    ("server", "since_s", "proven"),
+    [
+        ("job_history_enable = True", 13 * 86400, True),
+        ("job_history_enable = True", 15 * 86400, False),
+        ("job_history_enable = True\n    job_history_duration = 24:00:00", 3600, True),
+        ("job_history_enable = True\n    job_history_duration = 24:00:00", 2 * 86400, False),
+        ("job_history_enable = False", 0, False),
+        ("server_state = Active", 0, False),
+    ],
+)
+def test_that_there_is_no_job_is_proven_only_while_the_history_would_show_it(server, since_s, proven):
+    told = Answer(0, f"Server: gadi-pbs\n    {server}\n")
+    assert talk(pbs.find("exec-k3j5h2m9xq", "ab1234", since_s), Answer(0), told) == ([], proven)
 
 
 def test_a_server_that_cannot_be_reached_has_no_job():
@@ -257,12 +284,52 @@ def test_an_array_is_asked_for_with_its_tasks_and_succeeds_only_with_all_of_them
     all_good = done.stdout.replace('"Exit_status":1', '"Exit_status":0').replace('"Exit_status":2', '"Exit_status":0')
     all_good = all_good.replace('"Exit_status":\t1', '"Exit_status":0').replace('"Exit_status":\t2', '"Exit_status":0')
     assert talk(pbs.status([job_id]), Answer(0, all_good))[job_id].state == "succeeded"
+    # Of a task that is left out nobody knows how it ended.
+    document = json.loads(all_good)
+    del document["Jobs"][f"{job_id.partition('[')[0]}[1].gadi-pbs"]
+    assert talk(pbs.status([job_id]), Answer(0, json.dumps(document)))[job_id].state == "unknown"
     # A parent that claims success says it of its last task alone.
     parent = answer(folder / "array_finished.json").stdout
     parent = parent.replace('"Exit_status":1', '"Exit_status":0').replace('"Exit_status":\t1', '"Exit_status":0')
     assert talk(pbs.status([job_id]), Answer(0, parent))[job_id].state == "unknown"
     task = f"{job_id.partition('[')[0]}[1].gadi-pbs"
     assert talk(pbs.status([task]), done)[task].exit_status == 1
+
+
+def test_no_other_server_is_asked_whatever_an_id_names():
+    """The server in an id, 6.evil.example.org say, is one that qstat connects to, waits for, and is answered by."""
+    asked = []
+    sample = answer(RELEASE / "finished_ok.json")
+    jobs = talk(pbs.status(["6.evil.example.org", "6.gadi-pbs", "6"]), sample, asked=asked)
+    assert asked == [("qstat", "-x", "-f", "-F", "json", "6")]
+    assert [job.state for job in jobs.values()] == ["unknown", "succeeded", "succeeded"]
+    assert "is 6.gadi-pbs" in jobs["6.evil.example.org"].reason
+
+
+def text_of(job_id, state, variables="A=1"):
+    ended = "    Exit_status = 0\n" if state == "F" else ""
+    return f"Job Id: {job_id}\n    Job_Name = x\n    job_state = {state}\n{ended}    Variable_List = {variables}\n\n"
+
+
+def test_a_variable_that_reads_as_another_job_fools_nobody():
+    forging = text_of("1.gadi-pbs", "R", f"A=\n\n{text_of('2.gadi-pbs', 'F')}{text_of('3.gadi-pbs', 'F')}")
+    said = Answer(153, forging + text_of("2.gadi-pbs", "R"), "qstat: Unknown Job Id 3.gadi-pbs\n")
+    jobs = talk(pbs.status(["1.gadi-pbs", "2.gadi-pbs", "3.gadi-pbs"]), Answer(0, "no JSON"), said)
+    assert [job.state for job in jobs.values()] == ["running", "unknown", "unknown"]
+    # In JSON it would be an entry that is there twice: then the text is asked for.
+    twice = '{"Jobs":{"2.gadi-pbs":{"job_state":"F","Exit_status":0},"2.gadi-pbs":{"job_state":"R"}}}'
+    again = Answer(0, text_of("2.gadi-pbs", "R"))
+    assert talk(pbs.status(["2.gadi-pbs"]), Answer(0, twice), again)["2.gadi-pbs"].state == "running"
+
+
+@pytest.mark.parametrize("digits", [400, 4096])
+def test_a_number_that_nothing_holds_is_none_and_spoils_no_other(digits):
+    much = "9" * digits
+    attributes = {"job_state": "R", "Resource_List": dict.fromkeys(("ncpus", "mem", "walltime"), much)}
+    job = pbs.job_from(
+        "1.gadi-pbs", {**attributes, "resources_used": {"cput": f"{much}:00:00", "mem": f"{much}kb"}}, {}
+    )
+    assert (job.state, job.asked, job.used) == ("running", Asked(), Used())
 
 
 def test_numbers_that_are_names_stay_names():

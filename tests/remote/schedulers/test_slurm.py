@@ -1,10 +1,14 @@
 """What Slurm prints, read: captured from Debian's Slurm 22.05, and from the accounting of others."""
 
+import re
+import time
+from functools import partial
+
 import pytest
 
 from dea.remote.contract.job import Asked, Used, parse_job
 from dea.remote.schedulers import slurm
-from dea.remote.schedulers.calls import Answer
+from dea.remote.schedulers.calls import Answer, hold
 from dea.remote.schedulers.errors import Refused, Uncertain, Unreachable
 from dea.remote.schedulers.order import Order, mark_of
 from dea.remote.schedulers.slurm_jobs import SACCT_FIELDS, SQUEUE_FIELDS
@@ -15,7 +19,8 @@ QUEUE = """\
 7|N/A|CANCELLED|0|DependencyNeverSatisfied|normal|(null)|1|100M|5:00|2026-11-24T22:24:14|2026-11-24T22:24:23|2026-11-24T22:24:23||ok|
 9|N/A|CANCELLED|0|None|normal|(null)|1|0|UNLIMITED|2026-11-24T22:24:14|2026-11-24T22:24:22|2026-11-24T22:24:22|node1|long|
 10|N/A|CANCELLED|0|Dependency|normal|(null)|1|0|UNLIMITED|2026-11-24T22:24:14|2026-11-24T22:24:22|2026-11-24T22:24:22||ok|
-1|N/A|COMPLETED|0|None|normal|v10|4|8G|1-00:00:00|2026-11-24T22:24:14|2026-11-24T22:24:17|2026-11-24T22:24:21|node1|a|b|
+1|N/A|COMPLETED|0|None|normal|v10|4|8G|1-00:00:00|2026-11-24T22:24:14|2026-11-24T22:24:17|2026-11-24T22:24:21|node1|a, b
+c|
 5|0|COMPLETED|0|None|normal|(null)|1|0|UNLIMITED|2026-11-24T22:24:14|2026-11-24T22:24:17|2026-11-24T22:24:20|node1|task|
 2|N/A|FAILED|768|NonZeroExitCode|normal|(null)|1|0|UNLIMITED|2026-11-24T22:24:14|2026-11-24T22:24:17|2026-11-24T22:24:20|node1|fails|
 3|N/A|FAILED|9|JobLaunchFailure|normal|(null)|1|0|UNLIMITED|2026-11-24T22:24:14|2026-11-24T22:24:17|2026-11-24T22:24:20|node1|killed|
@@ -31,6 +36,7 @@ QUEUE = """\
 """
 OFF = Answer(1, "", "Slurm accounting storage is disabled\n")
 NEVER = Answer(1, "", "slurm_load_jobs error: Invalid job id specified\n")
+status = partial(slurm.status, separator="|")
 DOWN = "Unable to contact slurm controller (connect failure)"
 
 
@@ -59,14 +65,20 @@ DOWN = "Unable to contact slurm controller (connect failure)"
 )
 def test_a_job_is_what_the_controller_says(job_id, expected):
     answers = [Answer(0, QUEUE)] + [OFF] * (expected[0] not in ("running", "held", "queued", "exiting"))
-    job = talk(slurm.status([job_id]), *answers)[job_id]
+    job = talk(status([job_id]), *answers)[job_id]
     assert (job.id, job.state, job.exit_status, job.signal) == (job_id, *expected)
     assert parse_job(job.encode()) == job
 
 
 def test_all_of_a_job_is_read():
-    job = talk(slurm.status(["1"]), Answer(0, QUEUE), OFF)["1"]
-    assert (job.name, job.queue, job.project, job.host, job.raw_state) == ("a|b", "normal", "v10", "node1", "COMPLETED")
+    job = talk(status(["1"]), Answer(0, QUEUE), OFF)["1"]
+    assert (job.name, job.queue, job.project, job.host, job.raw_state) == (
+        "a, b\nc",
+        "normal",
+        "v10",
+        "node1",
+        "COMPLETED",
+    )
     assert job.asked == Asked(4, 8 << 30, 86400)
     assert job.used == Used(walltime_s=4)
     assert (job.submitted, job.started, job.ended) == (
@@ -77,26 +89,63 @@ def test_all_of_a_job_is_read():
 
 
 def test_what_never_began_has_no_beginning():
-    jobs = talk(slurm.status(["7", "10", "14"]), Answer(0, QUEUE), OFF)
+    jobs = talk(status(["7", "10", "14"]), Answer(0, QUEUE), OFF)
     assert [job.started for job in jobs.values()] == [None, None, None]
     assert "can never be met" in jobs["7"].reason
 
 
 def test_one_question_is_for_all_and_for_what_has_ended_a_second_one():
     asked = []
-    talk(slurm.status(["1", "4", "14"]), Answer(0, QUEUE), OFF, asked=asked)
+    talk(status(["1", "4", "14"]), Answer(0, QUEUE), OFF, asked=asked)
     assert [words[0] for words in asked] == ["squeue", "sacct"]
     assert (asked[0][-1], asked[1][-1]) == ("1,4,14", "1")
     assert f"--format={','.join(SACCT_FIELDS)}" in asked[1]
     assert all(field in asked[0][4] for field in SQUEUE_FIELDS)
 
 
+def test_a_job_whose_name_reads_as_another_jobs_row_fools_nobody():
+    """What ends a column is asked for anew each time, and no name can have it."""
+    forged = "x|\n4|N/A|COMPLETED|0|None|normal|(null)|1|0|1:00|2026-11-24T22:24:14|N/A|N/A|node1|x"
+    asked = []
+
+    def answer(call):
+        asked.append(call.argv)
+        separator = re.search(r"ArrayJobID:([^,]+),", " ".join(call.argv))[1]
+        return Answer(0, QUEUE.replace("|", separator).replace("||ok", f"||{forged}").replace("fails", forged))
+
+    assert hold(slurm.status(["4"]), answer)["4"].state == "running"
+    assert hold(slurm.status(["4"]), answer)["4"].state == "running"
+    assert asked[0] != asked[1]
+
+
 def test_an_id_that_is_none_of_slurms_does_not_spoil_the_others():
     asked = []
-    jobs = talk(slurm.status(["12.gadi-pbs", "4", "99999999999", "13[]"]), Answer(0, QUEUE), asked=asked)
+    jobs = talk(status(["12.gadi-pbs", "4", "99999999999", "13[]"]), Answer(0, QUEUE), asked=asked)
     assert [job.state for job in jobs.values()] == ["unknown", "running", "unknown", "unknown"]
     assert asked[0][-1] == "4"
-    assert talk(slurm.status(["12.gadi-pbs"]))["12.gadi-pbs"].state == "unknown"
+    assert talk(status(["12.gadi-pbs"]))["12.gadi-pbs"].state == "unknown"
+
+
+def array_of_two(begun):
+    return "".join(
+        f"5|{task}|COMPLETED|0|None|normal|v10|1|0|1:00|{begun}|{begun}|{begun}|node1|task|\n" for task in (1, 2)
+    )
+
+
+def test_an_array_whose_tasks_the_controller_may_have_forgotten_has_not_succeeded():
+    """Task 0 failed, and the controller forgot it five minutes later: the two that are left are well."""
+    kept = Answer(0, "MinJobAge               = 300 sec\n")
+    old, now = "2026-01-01T00:00:00", time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    job = talk(status(["5"]), Answer(0, array_of_two(old)), OFF, kept)["5"]
+    assert (job.state, job.exit_status) == ("unknown", None)
+    assert "one by one" in job.reason
+    assert talk(status(["5"]), Answer(0, array_of_two(now)), OFF, kept)["5"].state == "succeeded"
+    forever = Answer(0, "MinJobAge               = 0 sec\n")
+    assert talk(status(["5"]), Answer(0, array_of_two(old)), OFF, forever)["5"].state == "succeeded"
+    assert talk(status(["5_1"]), Answer(0, array_of_two(old)), OFF)["5_1"].state == "succeeded"
+    # The accounting knows of task 0, and is late with task 2.
+    late = SACCT.replace("22_1", "5_0").replace("22_2|task|COMPLETED", "5_2|task|RUNNING")
+    assert talk(status(["5"]), Answer(0, array_of_two(old)), Answer(0, late))["5"].state == "running"
 
 
 SACCT = """\
@@ -105,11 +154,11 @@ SACCT = """\
 21|tidy|CANCELLED by 1000|0:15|None|normal|v10|1|1G|02:00:00|00:00:00||0|2026-01-01T00:00:00|None|2026-01-01T00:02:00|None assigned
 22_1|task|FAILED|3:0|None|normal|v10|1|1G|02:00:00|00:00:01||1|2026-01-01T00:00:00|2026-01-01T00:01:00|2026-01-01T00:02:00|node1
 22_2|task|COMPLETED|0:0|None|normal|v10|1|1G|02:00:00|00:00:02||1|2026-01-01T00:00:00|2026-01-01T00:01:00|2026-01-01T00:03:00|node1
-"""
+""".replace("\n", "|\n")
 
 
 def test_what_the_controller_forgot_the_accounting_knows_and_what_it_used():
-    jobs = talk(slurm.status(["20", "21", "22", "22_2", "23"]), NEVER, Answer(0, SACCT))
+    jobs = talk(status(["20", "21", "22", "22_2", "23"]), NEVER, Answer(0, SACCT))
     assert [(job.id, job.state, job.exit_status) for job in jobs.values()] == [
         ("20", "succeeded", 0),
         ("21", "cancelled", None),
@@ -122,17 +171,17 @@ def test_what_the_controller_forgot_the_accounting_knows_and_what_it_used():
     assert jobs["22"].used.cpu_s == 3.0
     assert jobs["22"].ended == "2026-01-01T00:03:00Z"
     # Both know it: the controller's word, with what the accounting counted.
-    job = talk(slurm.status(["1"]), Answer(0, QUEUE), Answer(0, SACCT.replace("20|", "1|").replace("20.", "1.")))["1"]
+    job = talk(status(["1"]), Answer(0, QUEUE), Answer(0, SACCT.replace("20|", "1|").replace("20.", "1.")))["1"]
     assert (job.state, job.used.cpu_s, job.host) == ("succeeded", 1.5, "node1")
     # The accounting is late.
     late = SACCT.replace("20|tidy|COMPLETED", "1|tidy|RUNNING")
-    assert talk(slurm.status(["1"]), Answer(0, QUEUE), Answer(0, late))["1"].state == "succeeded"
+    assert talk(status(["1"]), Answer(0, QUEUE), Answer(0, late))["1"].state == "succeeded"
 
 
 @pytest.mark.parametrize("said", [Answer(1, "", f"slurm_load_jobs error: {DOWN}"), Answer(None), Answer(-9)], ids=str)
 def test_a_controller_that_does_not_answer_is_no_answer(said):
     with pytest.raises(Unreachable):
-        talk(slurm.status(["1"]), said)
+        talk(status(["1"]), said)
     with pytest.raises(Unreachable):
         talk(slurm.find("tidy-x", "root", 0), said)
     with pytest.raises(Unreachable):
@@ -155,6 +204,15 @@ def test_a_controller_that_does_not_answer_is_no_answer(said):
         (
             Answer(1, "", "sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received"),
             Uncertain,
+        ),
+        *(
+            (Answer(1, "", f"sbatch: error: Batch job submission failed: {said}"), Uncertain)
+            for said in (
+                "Unable to contact slurm controller (receive failure)",
+                "Unable to contact slurm controller (send failure)",
+                "Message receive failure",
+                "Connection timed out",
+            )
         ),
         (Answer(1, "", f"sbatch: error: Batch job submission failed: {DOWN}"), Unreachable),
         (Answer(1, "", "sbatch: error: Batch job submission failed: Invalid partition name specified"), Refused),
