@@ -35,6 +35,7 @@ CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard",
 
 _FOLLOWED = "yes"
 _AT_ONCE = 100  # Amazon DynamoDB API Reference, "TransactWriteItems"
+_AT_ONCE_BYTES = 3_500_000  # likewise: 4 MB, and something for the conditions
 _TRIES = 5
 _LOST_THE_RACE = "ConditionalCheckFailed"
 _AGAIN = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
@@ -65,7 +66,7 @@ class JobsTable:
     def record(self, record: JobRecord) -> JobRecord:
         """Store the first record of a job, unless there is one; return the one that is there.
 
-        Another job of the same id is one of a scheduler that was set up anew since: it is not to be asked for any more.
+        Of several jobs of one id, the newest is the scheduler's that was set up anew: no other is to be asked for any more.
 
         Raises:
             TableMissing: If there is no such table.
@@ -75,9 +76,14 @@ class JobsTable:
             self._client.put_item(
                 TableName=self.name, Item=item_of(record), ConditionExpression="attribute_not_exists(job_id)"
             )
-        found = self.find(record.job.id)
-        self.write(one.given_away(now=record.written) for one in found if one.run_id != record.run_id and one.asked)
-        return next(one for one in found if one.run_id == record.run_id)
+        for _ in range(_TRIES):
+            found = self.find(record.job.id)
+            # Not whichever came first: a retry of the old job's event may be the later one.
+            outdated = [one.given_away(now=record.written) for one in found[:-1] if one.asked]
+            written = self.write(outdated)
+            if len(written) == len(outdated):
+                break  # else a tracker was there first
+        return next(one for one in (*written, *found) if one.run_id == record.run_id)
 
     def followed(self) -> list[JobRecord]:
         """Return the jobs that are still followed; the index may be some seconds behind.
@@ -153,11 +159,7 @@ class JobsTable:
         self._put(records, lambda record: record.version)
 
     def _put(self, records: Iterable[JobRecord], before: Callable[[JobRecord], int]) -> list[JobRecord]:
-        left, written = list(records), []
-        while left:
-            some, left = left[:_AT_ONCE], left[_AT_ONCE:]
-            written += self._put_some(some, before)
-        return written
+        return [one for some in _portions(records) for one in self._put_some(some, before)]
 
     def _put_some(self, records: list[JobRecord], before: Callable[[JobRecord], int]) -> list[JobRecord]:
         """Write up to a hundred records in one request; again without those whose condition does not hold."""
@@ -219,6 +221,22 @@ class JobsTable:
                 f"there is no table {self.name!r} with an index {INDEX!r} in this account and region: make it of "
                 f"dea/workspace/cloudformation/jobs.yaml, or name another one in {TABLE_VARIABLE}"
             ) from error
+
+
+def _portions(records: Iterable[JobRecord]) -> Iterator[list[JobRecord]]:
+    """Divide records into as many as one request writes."""
+    some: list[JobRecord] = []
+    size_bytes = 0
+    for one in records:
+        # JSON is longer than what DynamoDB counts, which are the names and values.
+        cost = len(_json(item_of(one)))
+        if some and (len(some) == _AT_ONCE or size_bytes + cost > _AT_ONCE_BYTES):
+            yield some
+            some, size_bytes = [], 0
+        some.append(one)
+        size_bytes += cost
+    if some:
+        yield some
 
 
 def item_of(record: JobRecord) -> dict[str, Any]:

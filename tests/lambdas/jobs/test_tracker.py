@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -226,6 +227,45 @@ def test_a_job_whose_id_is_given_away_is_another_job(world: World) -> None:
     assert world.table.find("1") == [old, new]
 
 
+def test_a_retry_of_the_old_job_s_event_does_not_give_the_new_one_away(world: World) -> None:
+    world.submit("1", "run-old")
+    old = Submitted("pbs", "1", "run-old", "tidy", stamp(world.now))
+    world.passes(60)
+    world.submit("1", "run-new")
+    world.passes(60)
+    again = recorded(old, run_id="run-old", command="submit_job", now=stamp(world.now))
+    assert world.table.record(again).job.state == LOST
+    world.becomes("1", "running")
+    world.settle()
+    assert [one.job.state for one in world.table.find("1")] == [LOST, "running"]
+
+
+def test_an_old_job_that_is_recorded_last_is_no_job_to_ask_for(world: World) -> None:
+    """Its function had died before it recorded it, and the event came again after the scheduler was set up anew."""
+    old = Submitted("pbs", "1", "run-old", "tidy", stamp(world.now))
+    world.passes(60)
+    world.submit("1", "run-new")
+    record = world.table.record(recorded(old, run_id="run-old", command="submit_job", now=stamp(world.now)))
+    assert (record.run_id, record.job.state, record.asked) == ("run-old", LOST, False)
+    world.becomes("1", "running")
+    world.settle()
+    assert [one.run_id for one in world.table.followed()] == ["run-new"]
+
+
+def test_an_id_is_given_away_also_where_a_tracker_was_there_first(world: World) -> None:
+    read = world.submit("1", "run-old")
+    world.passes(60)
+    world.becomes("1", "running")
+    sighting = read, world.jobs["1"], stamp(world.now)
+    world.passes(1)
+    # After the first two requests for the new one, by which it is stored and the old one found.
+    world.requests.begin(before={2: lambda: world.tracker.note([sighting])})
+    world.submit("1", "run-new")
+    old, new = world.table.find("1")
+    assert ([change.state for change in old.history], old.asked) == (["queued", "running", LOST], False)
+    assert (new.run_id, new.asked) == ("run-new", True)
+
+
 def test_recorded_twice_is_recorded_once(world: World) -> None:
     world.submit("1.pbs")
     world.becomes("1.pbs", "running")
@@ -255,6 +295,22 @@ def test_many_changes_take_a_handful_of_requests(world: World) -> None:
     assert session.requests == [session.requests[0]]
     dynamodb = [name for name in world.requests.names if name != "PutEvents"]
     assert dynamodb == ["Query", *["TransactWriteItems"] * 4]  # a hundred and the rest, twice
+
+
+def test_no_request_has_more_than_a_transaction_takes(world: World) -> None:
+    """DynamoDB takes 4 MB at once, which jobs with long histories exceed before there are a hundred."""
+    sizes: list[int] = []
+
+    def measure(params: dict[str, Any], **_: Any) -> None:
+        puts = [one["Put"]["Item"] for one in params["TransactItems"]]
+        sizes.append(sum(len(name) + len(str(*value.values())) for item in puts for name, value in item.items()))
+
+    world.table._client.meta.events.register("provide-client-params.dynamodb.TransactWriteItems", measure)
+    records = [world.submit(f"{number}.pbs") for number in range(12)]
+    grown = [replace(one, version=2, outbox=({"reason": "x" * 360_000},)) for one in records]
+    assert len(world.table.write(grown)) == len(grown)
+    assert sum(sizes) > 4_000_000 > max(sizes)
+    assert len(sizes) == 2
 
 
 def test_ids_are_asked_for_in_as_few_requests_as_their_size_allows() -> None:
