@@ -15,8 +15,8 @@ from dea.lambdas.jobs.asking import UNCERTAIN, UNREACHABLE, _portions
 from dea.lambdas.jobs.bus import DETAIL_TYPE, SOURCE, EventBus
 from dea.lambdas.jobs.record import recorded
 from dea.lambdas.jobs.tracker import LEFT_BEHIND_S
-from dea.raijin import CannotConnect, CommandFailed
-from dea.remote.contract.job import LOST, UNKNOWN, Asked, Submitted, Used
+from dea.raijin import Call, CannotConnect, CommandFailed
+from dea.remote.contract.job import LOST, UNKNOWN, Asked, Submitted, Used, is_job_id
 from dea.remote.schedulers import errors
 from tests.lambdas.jobs.world import GRACE_S, Killed, World, die, stamp
 
@@ -319,6 +319,20 @@ def test_ids_are_asked_for_in_as_few_requests_as_their_size_allows() -> None:
     portions = list(_portions(long))
     assert [one for some in portions for one in some] == long
     assert all(sum(len(one) + 3 for one in some) <= 60_000 for some in portions)
+
+
+@pytest.mark.parametrize("start", ["1" * 12, f"{'1' * 12}[{'1' * 9}]", f"{'1' * 12}[]"])
+def test_whatever_id_can_be_recorded_can_be_asked_for_and_cancelled(start: str) -> None:
+    """One that `job_status` refuses would keep all the others from being asked for."""
+    for job_id in (start, f"{start}.{'x' * 128}"):
+        assert is_job_id(job_id)
+        for call in (
+            Call.of("job_status", "1.pbs", job_id),
+            Call.of("cancel_job", job_id),
+            Call.of("submit_job", "example", after=f"afterok:{job_id}"),
+        ):
+            assert job_id in call.request
+    assert not is_job_id(f"{start}.{'x' * 129}")
 
 
 def test_no_job_no_question(world: World) -> None:
