@@ -28,11 +28,12 @@ def fields_of(event: Any, *names: str) -> dict[str, Any]:
     >>> fields_of({"source": "me", "detail-type": "Cancel", "id": "1", "detail": {"job_id": "12.pbs"}}, "job_id")
     {'job_id': '12.pbs'}
     """
+    beside = {DELIVERY}
     if isinstance(event, dict) and "detail-type" in event and "detail" in event:
-        event = event["detail"]
+        event, beside = event["detail"], set()
     if not isinstance(event, dict):
         raise InvalidEvent(f"the event is no object with {_list(names)}: {event!r:.80}")
-    fields = {name: value for name, value in event.items() if name != DELIVERY}
+    fields = {name: value for name, value in event.items() if name not in beside}
     if unknown := sorted(map(str, fields.keys() - set(names))):
         raise InvalidEvent(f"the event has unknown fields: {', '.join(unknown)[:200]}; there are {_list(names)}")
     return fields

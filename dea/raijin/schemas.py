@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dea.raijin.errors import RequestRefused
+from dea.remote.contract import is_name, shown
 from dea.remote.contract.packaged import FILE, FORMAT
 from dea.remote.contract.schema import is_sound
 
@@ -40,6 +41,9 @@ def schema_of(command: str) -> Schema:
     Raises:
         RequestRefused: If neither the package nor the checkout has one that can be used.
     """
+    if not is_name(command):
+        # An event may have brought it: it is to be no path, and fills no log.
+        raise RequestRefused(f"there is no argument schema of {shown(command)}: that is no command's name")
     packaged = _packaged(tuple(sys.path))
     if packaged is not None:
         if command not in packaged:

@@ -37,6 +37,8 @@ def test_the_fields_are_found(event: Any) -> None:
         ({"command": "example", "comand": "x"}, "unknown fields: comand; there are command and arguments"),
         ({"command": "example", "detail": {}}, "unknown fields: detail"),
         ({**FROM_EVENTBRIDGE, "detail": {"command": "example", "dea": 1}}, "unknown fields: dea"),
+        # EventBridge's own id says which delivery it is: one in the detail would be passed over.
+        ({**FROM_EVENTBRIDGE, "detail": {"dea_delivery": {"Id": "x"}}}, "unknown fields: dea_delivery"),
     ],
 )
 def test_what_it_does_not_ask_for_rightly_is_an_error(event: Any, said: str) -> None:
@@ -54,3 +56,11 @@ def test_an_argument_cannot_be_anything_but_an_argument() -> None:
     for arguments in ({"run_id": "x"}, {"cls": "x"}, {"projects": ["v10"], "detach": True}):
         with pytest.raises(RequestRefused, match="is no argument of this command"):
             call_of({"command": "quota", "arguments": arguments})
+
+
+@pytest.mark.parametrize("command", ["../raijin_scripts/example", "example/", "example/.", "Example", "x" * 100_000])
+def test_what_is_no_command_s_name_is_refused_in_one_short_line(command: str) -> None:
+    with pytest.raises(RequestRefused, match="that is no command's name") as refused:
+        call_of({"command": command})
+    assert len(str(refused.value)) < 200
+    assert "\n" not in str(refused.value)
