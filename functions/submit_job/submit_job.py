@@ -37,6 +37,8 @@ class SubmitJobCommand(RaijinCommand):
         run_id = answer.run_id or result.run_id or ""
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         name = call.command.partition(" ")[0]
+        # Before it is recorded: if that fails for good, this is where the job's id is.
+        self.logger.info("job submitted", extra={"job_id": answer.job_id, "run_id": run_id})
         record = table.record(recorded(answer, run_id=run_id, command=name, now=now))
         self.logger.info("job recorded", extra={"job_id": answer.job_id, "run_id": run_id, "state": record.job.state})
         return {

@@ -146,11 +146,12 @@ def test_what_is_not_asked_rightly_runs_nothing(monkeypatch, event, error, said)
 
 
 @pytest.mark.usefixtures("table")
-def test_without_the_table_it_says_how_to_make_it(monkeypatch):
+def test_without_the_table_it_says_how_to_make_it_and_which_job_there_is(monkeypatch, caplog):
     use(monkeypatch, *answer())
     monkeypatch.setenv("DEA_JOBS_TABLE", "another")
-    with pytest.raises(TableMissing, match="there is no table 'another'"):
+    with caplog.at_level("INFO"), pytest.raises(TableMissing, match="there is no table 'another'"):
         handler(EVENT, CONTEXT)
+    assert [one.job_id for one in caplog.records if one.msg == "job submitted"] == ["1234.gadi-pbs"]
 
 
 class Answers(dict):
