@@ -4,7 +4,7 @@ from typing import Any
 
 from dea.lambdas import OrchestratorException, RaijinCommand
 from dea.lambdas.events import InvalidEvent, call_of, fields_of
-from dea.lambdas.jobs import JobSettings, Tracker, cancelled, perform
+from dea.lambdas.jobs import JobSettings, Tracker, cancelled, is_job_id, perform
 
 
 class CancelJobCommand(RaijinCommand):
@@ -23,7 +23,7 @@ class CancelJobCommand(RaijinCommand):
             OrchestratorException: If there is no such job in the table, or the command failed.
         """
         job_id = fields_of(self.event, "job_id").get("job_id")
-        if not isinstance(job_id, str) or not job_id:
+        if not isinstance(job_id, str) or not is_job_id(job_id):
             raise InvalidEvent(f"the event's job_id is {job_id!r:.80}: give the id of a job, as submit_job returns it")
         settings = JobSettings.of()
         tracker = Tracker.of(settings)

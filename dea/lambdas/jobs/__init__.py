@@ -10,6 +10,7 @@ from dea.lambdas.jobs.record import Change, JobRecord, recorded
 from dea.lambdas.jobs.settings import InvalidSetting, JobSettings
 from dea.lambdas.jobs.table import JobsTable, TableMissing
 from dea.lambdas.jobs.tracker import Report, Tracker
+from dea.remote.contract.job import is_job_id
 
 __all__ = [
     "AnswerOfNoJob",
@@ -25,6 +26,7 @@ __all__ = [
     "Tracker",
     "ask",
     "cancelled",
+    "is_job_id",
     "perform",
     "recorded",
     "submitted",

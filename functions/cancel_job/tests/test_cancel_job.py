@@ -92,7 +92,19 @@ def test_what_another_knew_first_is_what_it_says(table, monkeypatch):
 
 
 @pytest.mark.usefixtures("table")
-@pytest.mark.parametrize("event", [{}, {"job_id": 12}, {"job_id": ""}, {"id": ID}, [ID], {"job_id": ID, "force": True}])
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"job_id": 12},
+        {"job_id": ""},
+        {"job_id": "1" * 3000},
+        {"job_id": "all"},
+        {"id": ID},
+        [ID],
+        {"job_id": ID, "force": True},
+    ],
+)
 def test_what_names_no_job_is_an_error(monkeypatch, event):
     session = use(monkeypatch, *answer("cancelled"))
     with pytest.raises(InvalidEvent):
