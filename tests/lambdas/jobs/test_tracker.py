@@ -18,6 +18,7 @@ from dea.lambdas.jobs.tracker import LEFT_BEHIND_S
 from dea.raijin import Call, CannotConnect, CommandFailed
 from dea.remote.contract.job import LOST, UNKNOWN, Asked, Submitted, Used, is_job_id
 from dea.remote.schedulers import errors
+from dea.workspace import checkout, settings
 from tests.lambdas.jobs.world import GRACE_S, Killed, World, die, stamp
 
 # A poll of three jobs of which two have changed: read, write, tell, settle.
@@ -471,3 +472,8 @@ def test_another_failure_of_dynamodb_is_raised(world: World) -> None:
 def test_the_statuses_that_are_tried_again_are_those_of_the_login_node() -> None:
     assert errors.Unreachable.status == UNREACHABLE
     assert errors.Uncertain.status == UNCERTAIN
+
+
+@pytest.mark.parametrize("name", ["track_jobs", "cancel_job"])
+def test_whoever_sends_is_gone_before_another_sends_what_it_left(name: str) -> None:
+    assert settings.read(checkout.function(name)).timeout_s < LEFT_BEHIND_S
