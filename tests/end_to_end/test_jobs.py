@@ -18,24 +18,29 @@ import boto3
 import pytest
 
 from dea.lambdas import OrchestratorException, warm
-from dea.lambdas.jobs import JobRecord, JobsTable
+from dea.lambdas.jobs import JobRecord, JobsTable, recorded
 from dea.raijin import CannotConnect, CommandFailed
+from dea.remote.contract.job import Submitted
 from tests.conftest import ROOT
 from tests.end_to_end.test_batch_jobs import WITHIN_S, Batch, batch  # noqa: F401 - a fixture
 
 
-@pytest.fixture
-def here(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> Iterator[Batch]:  # noqa: F811
-    """The login node, to which this process leads as a function would; no job is left of another test."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in batch.box.environment({}).items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("dynamodb")
-    for item in client.scan(TableName="dea-jobs")["Items"]:
-        client.delete_item(TableName="dea-jobs", Key={name: item[name] for name in ("job_id", "run_id")})
-    yield batch
-    warm.close()
+@pytest.fixture(scope="module")
+def here(batch: Batch) -> Iterator[Batch]:  # noqa: F811
+    """The login node, to which this process leads as a function would."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in batch.box.environment({}).items():
+            patch.setenv(name, value)
+        yield batch
+        warm.close()
+
+
+@pytest.fixture(scope="module")
+def overtime(here: Batch) -> str:
+    """A job that will exceed its walltime: begun first, because that takes longest."""
+    return submitted("long", walltime="00:00:05")
 
 
 def handler(name: str, *, remaining_s: float = 300) -> Callable[[Any], Any]:
@@ -77,9 +82,10 @@ def heard(here: Batch) -> Callable[[], list[dict[str, Any]]]:
     return receive
 
 
-def submitted(job: str) -> str:
+def submitted(job: str, **arguments: str) -> str:
     """Submit a job by an event that comes twice; return its id."""
-    asked = event(f"{job}-{secrets.token_hex(4)}", arguments={"job": job, "walltime": "00:05:00", "mem": "100MB"})
+    arguments = {"job": job, "walltime": "00:05:00", "mem": "100MB", **arguments}
+    asked = event(f"{job}-{secrets.token_hex(4)}", arguments=arguments)
     submit = handler("submit_job")
     first: str = submit(asked)["job_id"]
     assert submit(asked)["job_id"] == first
@@ -103,20 +109,56 @@ def tracked(ids: dict[str, str], **states: str) -> dict[str, JobRecord]:
         time.sleep(0.5)
 
 
-def test_jobs_from_their_events_to_their_true_ends(here: Batch, heard: Callable[[], list[dict[str, Any]]]) -> None:
-    ids = {job: submitted(job) for job in ("ok", "fails", "killed", "long")}
-    assert len(set(ids.values())) == 4
+@pytest.mark.usefixtures("here", "overtime")
+def test_jobs_from_their_events_to_their_true_ends(heard: Callable[[], list[dict[str, Any]]]) -> None:
+    ids = {job: submitted(job) for job in ("ok", "fails", "killed", "long", "fails_late")}
+    ids["array"] = submitted("task", array="0-2")
+    ids["never"] = submitted("ok", after=f"afterok:{ids['fails_late']}")
+    ids["waits"] = submitted("ok", after=f"afterok:{ids['long']}")
+    assert len(set(ids.values())) == len(ids)
     tracked(ids, long="running")
     cancel = handler("cancel_job")
-    cancel(event(f"cancel-{ids['long']}", job_id=ids["long"]))
-    found = tracked(ids, ok="succeeded", fails="failed", killed="failed", long="cancelled")
+    for job in ("waits", "long"):
+        cancel(event(f"cancel-{ids[job]}", job_id=ids[job]))
+    found = tracked(
+        ids,
+        ok="succeeded",
+        fails="failed",
+        killed="failed",
+        long="cancelled",
+        fails_late="failed",
+        array="failed",
+        never="failed",
+        waits="cancelled",
+    )
     assert (found["fails"].job.exit_status, found["ok"].job.exit_status) == (3, 0)
     assert found["killed"].job.signal == 9
     assert [change.state for change in found["long"].history][-2:] == ["running", "cancelled"]
+    assert "2 of 3 tasks failed" in str(found["array"].job.reason)
+    assert "can never be met" in str(found["never"].job.reason)
+    for job in ("never", "waits"):
+        assert (found[job].job.started, found[job].job.exit_status) == (None, None)
+        assert "running" not in [change.state for change in found[job].history]
     assert not any(record.followed for record in found.values())
-    told = sorted((one["detail"]["job"]["id"], one["detail"]["number"], one["detail"]["state"]) for one in heard())
+    told = sorted(
+        (one["detail"]["job"]["id"], one["detail"]["number"], one["detail"]["state"])
+        for one in heard()
+        if one["detail"]["job"]["id"] in ids.values()
+    )
     changes = [(one.job.id, change.number, change.state) for one in found.values() for change in one.history]
     assert told == sorted(changes)
+
+
+def test_an_id_that_never_was_is_unknown_and_after_its_grace_lost(here: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = submitted("ok")
+    never = job_id.replace(job_id.partition(".")[0], "999999")
+    answer = Submitted(here.kind, never, "run-00000001", "never", "2026-01-01T00:00:00Z")
+    JobsTable("dea-jobs").record(recorded(answer, run_id="run-00000001", command="submit_job", now=answer.submitted))
+    ids = {"never": never, "ok": job_id}
+    found = tracked(ids, never="unknown", ok="succeeded")
+    assert found["never"].job.exit_status is None
+    monkeypatch.setenv("DEA_JOBS_LOST_AFTER_S", "1")
+    assert tracked(ids, never="lost")["never"].job.exit_status is None
 
 
 def test_a_scheduler_that_is_down_for_a_while_loses_no_job(here: Batch) -> None:
@@ -149,3 +191,11 @@ def test_while_the_login_node_is_down_nothing_changes(here: Batch, monkeypatch: 
             handler("track_jobs", remaining_s=2)(event("poll-3"))
     assert known(ids) == before
     tracked(ids, ok="succeeded")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_job_that_outlives_its_walltime_has_failed(overtime: str) -> None:
+    """It comes last, so that the others' time is the job's."""
+    job = tracked({"overtime": overtime}, overtime="failed")["overtime"].job
+    assert (job.state, job.exit_status) == ("failed", None)
+    assert "it exceeded its walltime" in str(job.reason)
