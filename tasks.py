@@ -326,7 +326,7 @@ def cancel(context: Any, id: str, json: bool = False, target: str = "sandbox") -
     help={
         "id": "The id of one job, to see its history (default: all jobs that are followed).",
         "since": "Those submitted since then, whatever became of them: 2026-01-31, 2026-01-31T12:00 (UTC), or 90m, 12h, 2d.",
-        "state": "Those in this state only, as failed.",
+        "state": "Those in this state only, as running; with --since also failed and the other ends.",
         "table": "The DynamoDB table (default: DEA_JOBS_TABLE of the shell, or dea-jobs).",
         "json": "Print JSON, with everything that is known of each.",
         "target": _TARGET,

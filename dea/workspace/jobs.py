@@ -17,7 +17,7 @@ from rich.table import Table
 from dea.lambdas.jobs import InvalidSetting, JobRecord, JobSettings, JobsTable, TableMissing
 from dea.lambdas.jobs.metrics import cpu_efficiency_percent, queue_wait_s
 from dea.lambdas.jobs.table import CONFIG
-from dea.remote.contract.job import STATES, Job, moment
+from dea.remote.contract.job import FINAL, LOST, STATES, Job, moment
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.interface import print_json, progress
 from dea.workspace.runs import chosen, parse_since, shortened, shown_duration
@@ -50,6 +50,11 @@ def show(*, job_id: str, since: str, state: str, table: str, as_json: bool, targ
         raise WorkspaceError(f"--state {state!r:.40} is none: choose one of {', '.join(STATES)}")
     if job_id and (since or state):
         raise WorkspaceError("an id says which job: leave out --since and --state")
+    if state in FINAL - {LOST} and not since:
+        # An empty table would read as if none had ended so.
+        raise WorkspaceError(
+            f"--state {state}: a job that has ended is not followed any more; add --since, as --since 1d"
+        )
     now = datetime.datetime.now(datetime.UTC)
     earliest = parse_since(since, now).strftime("%Y-%m-%dT%H:%M:%SZ") if since else ""
     with _reading(target, table) as jobs, progress(f"reading the table {jobs.name}"):

@@ -136,6 +136,7 @@ def test_one_job_has_its_history(inv: Any) -> None:
         (("--id", "4.gadi-pbs"), "there is no job '4.gadi-pbs' in the table dea-jobs"),
         (("--id", "3.gadi-pbs", "--since", "1d"), "leave out --since and --state"),
         (("--state", "done"), "--state 'done' is none: choose one of queued, held"),
+        (("--state", "failed"), "a job that has ended is not followed any more; add --since"),
         (("--since", "x"), "is no time"),
         (("--table", "another"), "there is no table 'another'"),
         (("--table", "a b"), "the jobs cannot be read"),
