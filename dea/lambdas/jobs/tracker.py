@@ -26,6 +26,9 @@ LEFT_BEHIND_S = 180
 """How old a record with unsent events must be for a tracker to send what another one wrote: longer than one may take, so that
 two at the same time do not both send."""
 
+SETTLED_AT_ONCE = 100
+"""Of how many records the events are sent before that is noted: a tracker that has too many to send in its time gets on."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -141,8 +144,12 @@ class Tracker:
         return written, len(made) - len(written)
 
     def _send(self, records: Iterable[JobRecord]) -> list[JobRecord]:
-        sent = self._bus.send(record for record in records if record.outbox)
-        self.table.settle(record.told() for record in sent)
+        waiting = [record for record in records if record.outbox]
+        sent: list[JobRecord] = []
+        for start in range(0, len(waiting), SETTLED_AT_ONCE):
+            some = self._bus.send(waiting[start : start + SETTLED_AT_ONCE])
+            self.table.settle(record.told() for record in some)
+            sent += some
         return sent
 
     def _is_left_behind(self, record: JobRecord) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from dea.lambdas.jobs import AnswerOfNoJob, JobsTable, TableMissing, metrics
+from dea.lambdas.jobs import AnswerOfNoJob, JobsTable, TableMissing, metrics, tracker
 from dea.lambdas.jobs.asking import UNCERTAIN, UNREACHABLE, _portions
 from dea.lambdas.jobs.bus import DETAIL_TYPE, SOURCE, EventBus
 from dea.lambdas.jobs.record import recorded
@@ -177,6 +177,28 @@ def test_what_eventbridge_does_not_take_is_sent_later(world: World) -> None:
     assert {record.job.id for record in world.table.followed()} == {"1.pbs", "2.pbs", "3.pbs"}
     world.settle()
     check(world)
+
+
+def test_a_tracker_that_dies_of_many_events_gets_on_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracker, "SETTLED_AT_ONCE", 1)
+    for number in (1, 2, 3):
+        world.submit(f"{number}.pbs")
+    world.passes(60)
+    world.poll()
+    world.sent.clear()  # of the submissions
+    for number in (1, 2, 3):
+        world.becomes(f"{number}.pbs", "running")
+    world.refuses_events = True
+    world.passes(60)
+    world.poll()
+    world.refuses_events = False
+    for done in (1, 2, 3):
+        world.passes(LEFT_BEHIND_S)
+        world.requests.begin(after={2: die})  # read, send one, note it
+        with pytest.raises(Killed):
+            world.poll()
+        assert len(world.sent) == done
+    assert len({event["event_id"] for event in world.sent}) == 3
 
 
 def test_the_scheduler_forgets_for_a_while_and_nothing_is_lost(world: World) -> None:
