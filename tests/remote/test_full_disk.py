@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest and the newest Python
+pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest Python
 
 SIZE_BYTES = 1 << 20
 

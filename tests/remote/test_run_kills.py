@@ -11,7 +11,7 @@ import pytest
 
 from dea.remote import fault
 
-pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest and the newest Python
+pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest Python
 
 RUN = "--run-id run-0001 counted a"
 COUNTED = """#!/bin/sh

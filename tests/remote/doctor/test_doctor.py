@@ -13,7 +13,7 @@ import pytest
 
 from dea.remote.doctor import CHECKS, file_system, mounts, surroundings
 
-pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest and the newest Python
+pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest Python
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "doctor.md"
 NAMES = [check.__name__ for check in CHECKS]

@@ -14,7 +14,7 @@ from dea.remote.authorized_keys import ed25519_key
 from dea.remote.contract import Refusal
 from dea.remote.repository_server import pin, server_of
 
-pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest and the newest Python
+pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest Python
 
 DRIVER = Path(__file__).with_name("killed_at.py")
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJu5S4ojCAoJmVRw8Smmmp2qMSbNvGZ9BSpvmLNgBNzp"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.remote.releases.conftest import Node, Origin, usual_umask
 
-pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest and the newest Python
+pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest Python
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest and the newest Python
+pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest Python
 
 DAY_S = 86400
 INSTALL = '#!/bin/sh\ntouch "$DEA_PREFIX/it"\n'

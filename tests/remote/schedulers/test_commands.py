@@ -11,7 +11,7 @@ from dea.remote.contract.job import parse_cancelled, parse_standing, parse_submi
 from dea.remote.schedulers.commands import main
 from dea.remote.schedulers.order import mark_of
 
-pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest and the newest Python
+pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest Python
 
 
 def submit(cluster, words, run_id=None):

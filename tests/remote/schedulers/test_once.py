@@ -18,7 +18,7 @@ from dea.remote.schedulers.order import Order, mark_of
 from dea.remote.schedulers.records import Records
 from tests.remote.schedulers import fake_pbs
 
-pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest and the newest Python
+pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest Python
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from dea.remote.schedulers.records import Records
 from dea.remote.schedulers.shared import Shared
 from tests.remote.schedulers import fake_pbs
 
-pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest and the newest Python
+pytestmark = pytest.mark.slow  # nox -s remote leaves it to the oldest Python
 
 ROOT = Path(__file__).parents[3]
 
