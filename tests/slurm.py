@@ -6,6 +6,7 @@ with Slurm(folder) as slurm:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -147,7 +148,14 @@ PartitionName=express Nodes=node1 MaxTime=INFINITE State=UP
             time.sleep(0.05)
 
     def _stop(self) -> None:
-        self.ask("scancel", f"--user={pwd.getpwuid(os.getuid()).pw_name}")
+        # A job's own process would live on without the daemons.
+        user = pwd.getpwuid(os.getuid()).pw_name
+        if self.controller in self._daemons:
+            self.ask("scancel", f"--user={user}")
+            with contextlib.suppress(TimeoutError):
+                self._await(
+                    lambda: not self.ask("squeue", "--noheader", f"--user={user}"), "jobs never end", within_s=15
+                )
         for daemon in reversed(self._daemons):
             daemon.terminate()
         for daemon in self._daemons:
