@@ -86,6 +86,15 @@ def state_of(job: Job) -> str:
     return f"{job.state} {job.exit_status}" if job.exit_status else job.state
 
 
+def printable(text: str) -> str:
+    r"""Return a text of the scheduler's, or of whoever named the job, without what steers a terminal.
+
+    >>> printable("node down\x1b[2J"), printable("größer")
+    ('node down\\x1b[2J', 'größer')
+    """
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def waited_s(job: Job, now: datetime.datetime) -> float | None:
     """Return how long a job waited for its start, or has been waiting; None where nobody knows.
 
@@ -137,8 +146,8 @@ def _row(record: JobRecord, now: datetime.datetime) -> tuple[str, ...]:
     return (
         _shown_time(record.submitted),
         job.id,
-        shortened(job.name or "-", _NAME_WIDTH),
-        job.queue or "-",
+        shortened(printable(job.name or "-"), _NAME_WIDTH),
+        printable(job.queue or "-"),
         state_of(job),
         shown_duration(waited_s(job, now)),
         shown_duration(ran_s(job, now)),
@@ -167,12 +176,14 @@ def _print_one(record: JobRecord, now: datetime.datetime) -> None:
     out = Console(highlight=False, markup=False, soft_wrap=True)
     for name, value in facts.items():
         if value not in (None, "-"):
-            out.print(f"{name:<9}{value}")
+            out.print(f"{name:<9}{printable(str(value))}")
     out.print()
     table = _table(("as of (UTC)", "state", "reason"))
     for change in record.history:
         ended = Job(job.id, change.state, exit_status=change.exit_status, signal=change.signal)
-        table.add_row(_shown_time(change.as_of), state_of(ended), shortened(change.reason or "", _REASON_WIDTH))
+        table.add_row(
+            _shown_time(change.as_of), state_of(ended), shortened(printable(change.reason or ""), _REASON_WIDTH)
+        )
     out.width = max(out.width, 60 + _REASON_WIDTH)
     out.print(table)
 

@@ -40,7 +40,7 @@ def kept() -> Iterator[Sandbox]:
             table.record(recorded(answer, run_id=f"run-0000000{number}", command="execute_clean", now=answer.submitted))
         for state, at, fields in (
             ("running", f"{DAY}:10:00Z", {}),
-            ("failed", f"{DAY}:20:00Z", {"exit_status": 3, "reason": "it said no", "ended": f"{DAY}:19:00Z"}),
+            ("failed", f"{DAY}:20:00Z", {"exit_status": 3, "reason": "it said no\x1b[2J", "ended": f"{DAY}:19:00Z"}),
         ):
             [record] = table.find("3.gadi-pbs")
             job = Job(
@@ -121,7 +121,9 @@ def test_one_job_has_its_history(inv: Any) -> None:
     assert done.returncode == 0, done.stderr
     facts, history = done.stdout.split("\n\n")
     assert re.search(r"^state +failed 3$", facts, re.MULTILINE)
-    assert re.search(r"^reason +it said no$", facts, re.MULTILINE)
+    assert re.search(r"^reason +it said no\\x1b\[2J$", facts, re.MULTILINE)  # what steers a terminal is shown as text
+    assert done.stdout.isascii()
+    assert "\x1b" not in done.stdout
     assert re.search(r"^run +run-00000003$", facts, re.MULTILINE)
     assert [re.split(r"  +", line.strip())[1] for line in history.splitlines()[1:]] == ["queued", "running", "failed 3"]
     [told] = json.loads(inv("--id", "3.gadi-pbs", "--json").stdout)["jobs"]
