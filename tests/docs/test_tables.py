@@ -293,6 +293,18 @@ def test_the_variables_that_lambda_sets_and_so_does_inv_run_lambda() -> None:
     assert variables("Set by `inv run-lambda`") == wanted
 
 
+OF_OPENSSH = {"Host key verification failed"}
+
+
+def test_what_a_failed_update_says_is_what_the_page_says() -> None:
+    [table] = [one for one in tables(read("docs/how-to/update-the-login-node.md")) if one.head[0] == "Said"]
+    said = [codes(row[0])[0] for row in table.rows]
+    assert len(said) == 7, "a row was taken out or added: say so here too"
+    code = " ".join(path.read_text("utf-8") for path in (ROOT / "dea" / "remote").rglob("*.py"))
+    parts = [part.strip(" ,") for text in said for part in text.split("...")]
+    assert [part for part in parts if part not in code and part not in OF_OPENSSH] == []
+
+
 def test_every_table_of_the_reference_is_held_to_the_code() -> None:
     named = {(f"docs/reference/{page}.md", heading) for page, heading, _ in REFERENCE}
     named |= {("docs/reference/command-yaml.md", "approved.json")}
