@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from dea.lambdas.errors import OrchestratorException
+from dea.lambdas.jobs.portions import portions
 from dea.raijin import Call, CommandResult, RaijinSession, random_run_id
 from dea.remote.contract.job import (
     MAX_IDS,
@@ -119,14 +120,5 @@ def _read(result: CommandResult, parse: Callable[[str], _Read]) -> _Read:
 
 def _portions(ids: Iterable[str]) -> Iterator[list[str]]:
     """Divide ids into as many as one request takes."""
-    some: list[str] = []
-    size_bytes = 0
-    for one in ids:
-        cost = len(one.encode()) + 3  # a blank, and quotes around the id of an array
-        if some and (len(some) == MAX_IDS or size_bytes + cost > MAX_IDS_BYTES):
-            yield some
-            some, size_bytes = [], 0
-        some.append(one)
-        size_bytes += cost
-    if some:
-        yield some
+    # Each costs a blank too, and quotes around the id of an array.
+    return portions(ids, lambda one: len(one.encode()) + 3, most=MAX_IDS, most_bytes=MAX_IDS_BYTES)

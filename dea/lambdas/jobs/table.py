@@ -19,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.session import Session
 
+from dea.lambdas.jobs.portions import portions
 from dea.lambdas.jobs.record import Change, JobRecord
 from dea.lambdas.jobs.settings import TABLE_VARIABLE
 from dea.remote.contract.job import parse_job
@@ -159,7 +160,11 @@ class JobsTable:
         self._put(records, lambda record: record.version)
 
     def _put(self, records: Iterable[JobRecord], before: Callable[[JobRecord], int]) -> list[JobRecord]:
-        return [one for some in _portions(records) for one in self._put_some(some, before)]
+        return [
+            one
+            for some in portions(records, _size_of, most=_AT_ONCE, most_bytes=_AT_ONCE_BYTES)
+            for one in self._put_some(some, before)
+        ]
 
     def _put_some(self, records: list[JobRecord], before: Callable[[JobRecord], int]) -> list[JobRecord]:
         """Write up to a hundred records in one request; again without those whose condition does not hold."""
@@ -223,20 +228,9 @@ class JobsTable:
             ) from error
 
 
-def _portions(records: Iterable[JobRecord]) -> Iterator[list[JobRecord]]:
-    """Divide records into as many as one request writes."""
-    some: list[JobRecord] = []
-    size_bytes = 0
-    for one in records:
-        # JSON is longer than what DynamoDB counts, which are the names and values.
-        cost = len(_json(item_of(one)))
-        if some and (len(some) == _AT_ONCE or size_bytes + cost > _AT_ONCE_BYTES):
-            yield some
-            some, size_bytes = [], 0
-        some.append(one)
-        size_bytes += cost
-    if some:
-        yield some
+def _size_of(record: JobRecord) -> int:
+    # JSON is longer than what DynamoDB counts, which are the names and values.
+    return len(_json(item_of(record)))
 
 
 def item_of(record: JobRecord) -> dict[str, Any]:

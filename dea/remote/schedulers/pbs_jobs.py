@@ -1,4 +1,4 @@
-"""Reads what PBS's `qstat -f` prints, as JSON or as text, into jobs (pbs_job_attributes(7B); samples in tests/remote/pbs_samples).
+"""Reads what PBS's `qstat -f` prints, as JSON or as text, into jobs (pbs_job_attributes(7B)).
 
 Values that look like JSON have lost their type on the way (a job named `123` is a number): all are taken as texts. Nothing
 is asked here.
