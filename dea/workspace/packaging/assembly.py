@@ -225,11 +225,13 @@ def _own_files(function: Function) -> list[File]:
 def _uses(wanted: Settings, needed: Requirements, lock: locking.Lock, files: Sequence[File], root: Path) -> Uses:
     of_internal = {service for package in needed.internal for service in package.services}
     services = frozenset({*wanted.services, *of_internal, *rules.ALWAYS_SERVICES})
-    ours = [file.path for file in files if file.name.endswith(".py")]
-    ours += [path for package in needed.internal for path in (root / package.path).rglob("*.py")]
+    ours = [(file.path, "") for file in files if file.name.endswith(".py")]
+    ours += [(path, package.name) for package in needed.internal for path in (root / package.path).rglob("*.py")]
+    sources = [(path.read_bytes(), package) for path, package in ours]
     everyone = frozenset({*lock.versions, *(package.name for package in needed.internal)})
-    reads = any(rules.reads_metadata(path.read_bytes()) for path in ours)
-    return Uses(services, needed.names, everyone if reads else frozenset())
+    reads = any(rules.reads_metadata(source) for source, _ in sources)
+    dispatcher = any(rules.imports_dispatcher(source) for source, package in sources if package != "dea-remote")
+    return Uses(services, needed.names, everyone if reads else frozenset(), dispatcher)
 
 
 def _check_own(function: Function, wanted: Settings, uses: Uses, files: Sequence[File]) -> None:

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +100,10 @@ def third_party(
             _check_services(found, recipe.uses)
         with progress("compiling and compressing them"), ThreadPoolExecutor() as threads:
             reads = rules.metadata_read(found) | recipe.uses.reads_metadata_of
-            uses = Uses(recipe.uses.services, recipe.uses.requires, reads)
+            uses = replace(recipe.uses, reads_metadata_of=reads)
             selected = [rules.select(one, uses) for one in found]
             _keep_apart(found, selected)
-            within = Recipe(recipe.target, recipe.compiler, uses)
+            within = replace(recipe, uses=uses)
             parts = list(threads.map(functools.partial(_distribution_part, within), found, selected))
     cache.put(key, json.dumps([asdict(part) for part in parts]).encode())
     return parts
@@ -243,8 +243,8 @@ def _digest(files: Sequence[File]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _plain(uses: Uses) -> list[list[str]]:
-    return [sorted(uses.services), sorted(uses.requires), sorted(uses.reads_metadata_of)]
+def _plain(uses: Uses) -> list[list[str] | bool]:
+    return [sorted(uses.services), sorted(uses.requires), sorted(uses.reads_metadata_of), uses.dispatcher]
 
 
 @functools.cache
