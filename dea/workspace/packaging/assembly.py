@@ -130,11 +130,15 @@ def build(
     recipe = Recipe(target, compiler, uses)
 
     for _ in range(_TRIES):
-        with ThreadPoolExecutor(1) as beside:  # one waits for the network, the other for the processor
+        with ThreadPoolExecutor() as beside:  # one waits for the network, the others for the processor
             of_checkout = beside.submit(parts.internal, needed.internal, recipe, root)
-            made = parts.third_party(lock, needed, recipe, progress, root) + of_checkout.result()
-        made.append(parts.own(function.name, files, recipe, f"functions/{function.name}/"))
-        taken = [segment for part in made if (segment := part.segment()) is not None]
+            of_function = beside.submit(parts.own, function.name, files, recipe, f"functions/{function.name}/")
+            made = parts.third_party(lock, needed, recipe, progress, root)
+            kept = [part.segment() for part in made]
+            rest = [*of_checkout.result(), of_function.result()]
+        made += rest
+        kept += [part.segment() for part in rest]
+        taken = [segment for segment in kept if segment is not None]
         if len(taken) == len(made):
             break
     else:

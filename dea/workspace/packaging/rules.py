@@ -37,9 +37,9 @@ _QUOTED_NAME = re.compile(r"[\"']([A-Za-z0-9][A-Za-z0-9._-]*)[\"']", re.ASCII)
 _READS_ALL_METADATA = re.compile(rb"\b(entry_points|distributions|packages_distributions|working_set)\s*\(")
 _IMPORTS_TESTS = re.compile(rb"^\s*(from|import)\s[^\n]*\btests?\b", re.MULTILINE)
 _CONTRACT = re.compile(r"dea/remote/(__init__\.py$|contract/)")
+_NAMES_DISPATCHER = re.compile(rb"\bdea\.remote\b(?!\.contract\b)|\bdea\s+import\b[^\n]*\bremote\b")
 _IMPORTS_DISPATCHER = re.compile(
-    rb"^\s*(from|import)\s[^\n]*\bdea\.remote\b(?!\.contract\b)|^\s*from\s+dea\s+import\b[^\n]*\bremote\b|[\"']dea\.remote\b(?!\.contract\b)",
-    re.MULTILINE,
+    rb"(^\s*(from|import)\s[^\n]*|[\"'])(" + _NAMES_DISPATCHER.pattern + rb")", re.MULTILINE
 )
 _ENDPOINTS = "botocore/data/endpoints.json"
 _SERVICE_DATA = re.compile(r"(?:botocore|boto3)/data/([^/]+)/")
@@ -85,7 +85,8 @@ def reads_metadata(source: bytes) -> bool:
     >>> reads_metadata(b"from importlib import (\n    metadata,\n)"), reads_metadata(b"from importlib import abc\nmetadata = 1")
     (True, False)
     """
-    return _READS_METADATA.search(source) is not None
+    # First what is quickly looked for: few modules need the rest.
+    return (b"metadata" in source or b"pkg_resources" in source) and _READS_METADATA.search(source) is not None
 
 
 def imports_dispatcher(source: bytes) -> bool:
@@ -96,7 +97,7 @@ def imports_dispatcher(source: bytes) -> bool:
     >>> imports_dispatcher(b"from dea import raijin, remote"), imports_dispatcher(b"run_module('dea.remote')")
     (True, True)
     """
-    return _IMPORTS_DISPATCHER.search(source) is not None
+    return _NAMES_DISPATCHER.search(source) is not None and _IMPORTS_DISPATCHER.search(source) is not None
 
 
 def metadata_read(found: Iterable[Distribution]) -> frozenset[str]:
