@@ -186,7 +186,7 @@ def without_compiler(target: Target) -> str:
     """Return what it costs that this machine has no interpreter of a version, and how to get one."""
     return (
         f"this machine has no Python {target.python} to compile with: without compiled modules a cold start takes twice as long; "
-        f"install python{target.python} (Debian: apt-get install python{target.python}; anywhere: uv python install {target.python})"
+        f"uv python install {target.python} gets one anywhere"
     )
 
 
