@@ -1,8 +1,9 @@
 """Packages of Lambda functions: locked, built for their target, the same bytes from the same inputs.
 
     requirements -> locking                   what a function needs, pinned
+    sources                                   the checkout's own files, read once
     distributions -> rules -> bytecode        installed, selected, compiled
-    -> segments -> parts -> assembly            compressed once, kept in the cache, joined into the zip
+    -> segments -> parts -> assembly          compressed once, kept in the cache, joined into the zip
 
 The tasks' side, what a person sees, is in `dea.workspace.packaging.tasks`.
 """

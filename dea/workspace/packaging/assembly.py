@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from dea.remote.contract.packaged import FILE as SCHEMAS
 from dea.workspace import approval, settings, tracked, usage
 from dea.workspace.checkout import ROOT, Function
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.packaging import cache, locking, manifest, parts, requirements, rules, segments
+from dea.workspace.packaging import cache, locking, manifest, parts, requirements, rules, segments, sources
 from dea.workspace.packaging.bytecode import Compiler, compiler_for
-from dea.workspace.packaging.distributions import File
 from dea.workspace.packaging.parts import Part, Recipe
-from dea.workspace.packaging.requirements import Requirements
+from dea.workspace.packaging.requirements import InternalPackage, Requirements
 from dea.workspace.packaging.rules import Uses
 from dea.workspace.packaging.segments import Segment
+from dea.workspace.packaging.sources import Source
 from dea.workspace.packaging.targets import Target
 from dea.workspace.settings import Settings
 
@@ -124,14 +124,15 @@ def build(
     compiler = compiler_for(target.python)
     if compiler is None and require_pyc:
         raise NoCompiler(without_compiler(target))
-    files = _own_files(function)
-    uses = _uses(wanted, needed, lock, files, root)
+    files = sources.read(function.folder, _own_files(function))
+    internal = {package: sources.of_package(root / package.path) for package in needed.internal}
+    uses = _uses(wanted, lock, needed, files, internal)
     _check_own(function, wanted, uses, files)
     recipe = Recipe(target, compiler, uses)
 
     for _ in range(_TRIES):
         with ThreadPoolExecutor() as beside:  # one waits for the network, the others for the processor
-            of_checkout = beside.submit(parts.internal, needed.internal, recipe, root)
+            of_checkout = beside.submit(parts.internal, internal, recipe)
             of_function = beside.submit(parts.own, function.name, files, recipe, f"functions/{function.name}/")
             made = parts.third_party(lock, needed, recipe, progress, root)
             kept = [part.segment() for part in made]
@@ -208,7 +209,7 @@ def _lock(function: Function, needed: Requirements, progress: Callable[[str], An
         return locking.read(function, needed)
 
 
-def _own_files(function: Function) -> list[File]:
+def _own_files(function: Function) -> list[str]:
     """Return the function's own files that belong into its package: those of the project that are not for development."""
     files = []
     for name in tracked.files(function.folder):
@@ -222,23 +223,35 @@ def _own_files(function: Function) -> list[File]:
             name.encode()
         except UnicodeEncodeError:
             raise WorkspaceError(f"{str(path)!a} has a name that is not UTF-8: rename it") from None
-        files.append(File(name, path, bool(path.stat().st_mode & 0o100)))
+        files.append(name)
     return files
 
 
-def _uses(wanted: Settings, needed: Requirements, lock: locking.Lock, files: Sequence[File], root: Path) -> Uses:
-    of_internal = {service for package in needed.internal for service in package.services}
-    services = frozenset({*wanted.services, *of_internal, *rules.ALWAYS_SERVICES})
-    ours = [(file.path, "") for file in files if file.name.endswith(".py")]
-    ours += [(path, package.name) for package in needed.internal for path in (root / package.path).rglob("*.py")]
-    sources = [(path.read_bytes(), package) for path, package in ours]
-    everyone = frozenset({*lock.versions, *(package.name for package in needed.internal)})
-    reads = any(rules.reads_metadata(source) for source, _ in sources)
-    dispatcher = any(rules.imports_dispatcher(source) for source, package in sources if package != "dea-remote")
-    return Uses(services, needed.names, everyone if reads else frozenset(), dispatcher)
+def _uses(
+    wanted: Settings,
+    lock: locking.Lock,
+    needed: Requirements,
+    own: Sequence[Source],
+    internal: Mapping[InternalPackage, Sequence[Source]],
+) -> Uses:
+    services = {service for package in internal for service in package.services}
+    ours = [("", file) for file in own] + [(package.path, file) for package in internal for file in internal[package]]
+    modules = [(f"{folder}/{file.name}", file.content) for folder, file in ours if file.name.endswith(".py")]
+    everyone = frozenset({*lock.versions, *(package.name for package in internal)})
+    reads = any(rules.reads_metadata(content) for _, content in modules)
+    return Uses(
+        services=frozenset({*wanted.services, *services, *rules.ALWAYS_SERVICES}),
+        requires=needed.names,
+        reads_metadata_of=everyone if reads else frozenset(),
+        dispatcher=any(
+            rules.imports_dispatcher(content)
+            for path, content in modules
+            if not rules.is_dispatcher(path.removeprefix("./"))
+        ),
+    )
 
 
-def _check_own(function: Function, wanted: Settings, uses: Uses, files: Sequence[File]) -> None:
+def _check_own(function: Function, wanted: Settings, uses: Uses, files: Sequence[Source]) -> None:
     """Check what can be told of the function's own files before anything is made of them.
 
     Raises:
@@ -250,10 +263,10 @@ def _check_own(function: Function, wanted: Settings, uses: Uses, files: Sequence
     for file in files:
         if not file.name.endswith(".py"):
             continue
-        for service, line in _asked_services(file.path.read_bytes()):
+        for service, line in _asked_services(file.content):
             if service not in uses.services:
                 raise WorkspaceError(
-                    f"line {line} of {file.path} asks boto3 for {service!r}, whose description is packaged only if "
+                    f"line {line} of {function.folder / file.name} asks boto3 for {service!r}, whose description is packaged only if "
                     f"{settings.FILE_NAME} names it under services"
                 )
 

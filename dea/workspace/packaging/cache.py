@@ -26,9 +26,9 @@ os.umask(_UMASK)
 
 
 def folder() -> Path:
-    """Return the cache's folder, below `XDG_CACHE_HOME` (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "dea-orchestration" / "packaging"
+    """Return the cache's folder, below `XDG_CACHE_HOME` (XDG Base Directory Specification: a relative one is none)."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "dea-orchestration" / "packaging"
 
 
 @contextlib.contextmanager

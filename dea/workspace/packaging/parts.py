@@ -11,22 +11,22 @@ import json
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dea.workspace import tracked
 from dea.workspace.checkout import ROOT
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.packaging import cache, distributions, rules, segments
+from dea.workspace.packaging import cache, distributions, rules, segments, sources
 from dea.workspace.packaging.bytecode import Compiler, compile_modules, pyc_name
 from dea.workspace.packaging.distributions import Distribution, File
 from dea.workspace.packaging.locking import Lock
 from dea.workspace.packaging.requirements import InternalPackage, Requirements
 from dea.workspace.packaging.rules import Uses
 from dea.workspace.packaging.segments import Segment
+from dea.workspace.packaging.sources import Source
 from dea.workspace.packaging.targets import Target
 
 
@@ -109,25 +109,29 @@ def third_party(
     return parts
 
 
-def internal(packages: Sequence[InternalPackage], recipe: Recipe, root: Path = ROOT) -> list[Part]:
-    """Return the parts that internal packages are, built from the checkout as it stands.
+def internal(packages: Mapping[InternalPackage, Sequence[Source]], recipe: Recipe) -> list[Part]:
+    """Return the parts that internal packages are, built from their files.
 
     Raises:
         WorkspaceError: If one cannot be built or has a module that is no Python of the target version.
     """
-    keys = [_internal_key(package, recipe, root) for package in packages]
+    keys = [_internal_key(package, files, recipe) for package, files in packages.items()]
     found = [_known_part(key) for key in keys]
     missing = [(package, key) for package, key, part in zip(packages, keys, found, strict=True) if part is None]
     if missing:
         with _workplace() as folder, ThreadPoolExecutor() as threads:
-            built = distributions.build_internal([package for package, _ in missing], folder, root=root)
+            copy = folder / "checkout"
+            for package, _ in missing:
+                sources.write(packages[package], copy / package.path)
+            (copy / ".gitignore").touch()  # a build backend looks for one in every folder above
+            built = distributions.build_internal([package for package, _ in missing], folder, root=copy)
             made_parts = threads.map(functools.partial(_internal_part, recipe), (key for _, key in missing), built)
             made = {package.path: part for (package, _), part in zip(missing, made_parts, strict=True)}
         found = [part or made[package.path] for package, part in zip(packages, found, strict=True)]
     return [part for part in found if part is not None]
 
 
-def own(name: str, files: Sequence[File], recipe: Recipe, where: str) -> Part:
+def own(name: str, files: Sequence[Source], recipe: Recipe, where: str) -> Part:
     """Return the part that the function's own files are.
 
     Args:
@@ -139,18 +143,18 @@ def own(name: str, files: Sequence[File], recipe: Recipe, where: str) -> Part:
     Raises:
         WorkspaceError: If a module is no Python of the target version.
     """
-    digest = _digest(files)
+    digest = sources.digest(files)
     key = recipe.key("own", digest)
     part = Part(name, "", digest, key)
     if not cache.has(key):
-        cache.put(key, segments.make(_contents(files, recipe, strict=where)).encode())
+        with _workplace() as folder:
+            contents = _contents(sources.write(files, folder), recipe, strict=where)
+            cache.put(key, segments.make(contents).encode())
     return part
 
 
-def _internal_key(package: InternalPackage, recipe: Recipe, root: Path) -> str:
-    folder = root / package.path
-    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in tracked.files(folder)}
-    return recipe.key("internal", package.path, files, _plain(recipe.uses))
+def _internal_key(package: InternalPackage, files: Iterable[Source], recipe: Recipe) -> str:
+    return recipe.key("internal", package.path, {file.name: file.sha256 for file in files}, _plain(recipe.uses))
 
 
 def _known_part(key: str) -> Part | None:
@@ -236,11 +240,6 @@ def _check_services(found: Iterable[Distribution], uses: Uses) -> None:
         raise WorkspaceError(
             f"function.yaml names services that botocore {botocore.version} does not know: {', '.join(unknown)}"
         )
-
-
-def _digest(files: Sequence[File]) -> str:
-    facts = [[file.name, file.executable, hashlib.sha256(file.path.read_bytes()).hexdigest()] for file in files]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _plain(uses: Uses) -> list[list[str] | bool]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import json
 import re
@@ -37,10 +38,8 @@ _QUOTED_NAME = re.compile(r"[\"']([A-Za-z0-9][A-Za-z0-9._-]*)[\"']", re.ASCII)
 _READS_ALL_METADATA = re.compile(rb"\b(entry_points|distributions|packages_distributions|working_set)\s*\(")
 _IMPORTS_TESTS = re.compile(rb"^\s*(from|import)\s[^\n]*\btests?\b", re.MULTILINE)
 _CONTRACT = re.compile(r"dea/remote/(__init__\.py$|contract/)")
-_NAMES_DISPATCHER = re.compile(rb"\bdea\.remote\b(?!\.contract\b)|\bdea\s+import\b[^\n]*\bremote\b")
-_IMPORTS_DISPATCHER = re.compile(
-    rb"(^\s*(from|import)\s[^\n]*|[\"'])(" + _NAMES_DISPATCHER.pattern + rb")", re.MULTILINE
-)
+_MENTIONS_DISPATCHER = re.compile(rb"\bremote\b(?!\.contract\b)")
+_NAMES_DISPATCHER = re.compile(r"\bdea[./]remote\b(?![./]contract\b)")
 _ENDPOINTS = "botocore/data/endpoints.json"
 _SERVICE_DATA = re.compile(r"(?:botocore|boto3)/data/([^/]+)/")
 
@@ -53,7 +52,7 @@ class Uses:
         services: The AWS services, by boto3's names.
         requires: The normalised names of packages that the function itself requires.
         reads_metadata_of: The packages whose metadata some code may read.
-        dispatcher: Whether code beside `dea.remote` imports more of it than the contract.
+        dispatcher: Whether code that is packaged anyway imports more of `dea.remote` than the contract.
     """
 
     services: frozenset[str]
@@ -89,15 +88,46 @@ def reads_metadata(source: bytes) -> bool:
     return (b"metadata" in source or b"pkg_resources" in source) and _READS_METADATA.search(source) is not None
 
 
+def is_dispatcher(name: str) -> bool:
+    """Tell whether a file is of what runs on the login node alone.
+
+    >>> is_dispatcher("dea/remote/audit.py"), is_dispatcher("dea/remote/contract/status.py"), is_dispatcher("dea/remote/__init__.py")
+    (True, False, False)
+    """
+    return name.startswith("dea/remote/") and not _CONTRACT.match(name)
+
+
 def imports_dispatcher(source: bytes) -> bool:
-    """Tell whether a module may import more of `dea.remote` than the contract.
+    """Tell whether a module may import more of `dea.remote` than the contract, by a statement or by a name in a string.
 
     >>> imports_dispatcher(b"from dea.remote.contract import status"), imports_dispatcher(b"import dea.remote.audit")
     (False, True)
-    >>> imports_dispatcher(b"from dea import raijin, remote"), imports_dispatcher(b"run_module('dea.remote')")
-    (True, True)
+    >>> imports_dispatcher(b"import_module(f'dea.remote.{name}')"), imports_dispatcher(b"'A docstring on dea.remote.'")
+    (True, False)
     """
-    return _NAMES_DISPATCHER.search(source) is not None and _IMPORTS_DISPATCHER.search(source) is not None
+    if not _MENTIONS_DISPATCHER.search(source):  # few modules need to be parsed
+        return False
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError):
+        return True  # what this interpreter cannot read may say anything
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    return any(_names_dispatcher(node) for node in nodes if id(node) not in docstrings)
+
+
+def _names_dispatcher(node: ast.AST) -> bool:
+    match node:
+        case ast.Import():
+            names = [alias.name for alias in node.names]
+        case ast.ImportFrom():
+            # What a relative import begins at is not known here: as if it were dea.
+            module = ".".join(filter(None, ["dea" if node.level else "", node.module]))
+            names = [f"{module}.{alias.name}" for alias in node.names]
+        case ast.Constant(value=str(text)):
+            names = [text]
+        case _:
+            return False
+    return any(map(_NAMES_DISPATCHER.search, names))
 
 
 def metadata_read(found: Iterable[Distribution]) -> frozenset[str]:
@@ -163,7 +193,7 @@ def _rule_against(distribution: Distribution, name: str, uses: Uses, *, imports_
     first, _, rest = name.partition("/")
     if distribution.name == "invoke" and "invoke" not in uses.requires:
         return "invoke"
-    if name.startswith("dea/remote/") and not uses.dispatcher and not _CONTRACT.match(name):
+    if distribution.name == "dea-remote" and not uses.dispatcher and is_dispatcher(name):
         return "dispatcher"
     if "__pycache__" in name.split("/") or name.endswith((".pyc", ".pyo")):
         return "caches"

@@ -102,12 +102,8 @@ def test_each_rule_leaves_out_what_it_says(make_function: MakeFunction, root: Pa
         ),
         "invoke": ({"one.py": ""}, {}),
         "dispatcher": (
-            {
-                "dea/remote/__init__.py": "",
-                "dea/remote/contract/status.py": "",
-                "one.py": "from dea.remote.contract import status",
-            },
-            {"dea/remote/audit.py": "", "dea/remote/contractor.py": "", "dea/remote/runs/__init__.py": ""},
+            {"dea/remote/__init__.py": "", "dea/remote/contract/status.py": ""},
+            {"dea/remote/audit.py": "", "dea/remote/runs/__init__.py": "", "dea/remote/contractor.py": ""},
         ),
         "services": (
             {
@@ -118,8 +114,11 @@ def test_each_rule_leaves_out_what_it_says(make_function: MakeFunction, root: Pa
             {"botocore/data/ec2/2016/service-2.json.gz": "x", "botocore/data/sts/2011/examples-1.json": "{}"},
         ),
     }[rule]
-    name = "botocore" if rule == "services" else "one"
-    make_wheel(index, name, files={**kept, **left_out}, requires=["invoke"] if rule == "invoke" else [])
+    name = {"services": "botocore", "dispatcher": "./dea/remote"}.get(rule, "one")
+    if rule == "dispatcher":
+        (root / "dea" / "remote" / "contractor.py").write_text("", "utf-8")
+    else:
+        make_wheel(index, name, files={**kept, **left_out}, requires=["invoke"] if rule == "invoke" else [])
     make_wheel(index, "invoke", files={"invoke/__init__.py": ""})
     built = packaging.build(make_function(requirements=f"{name}\n"), root=root)
     assert set(kept) <= names(built)
@@ -146,6 +145,53 @@ def test_the_dispatcher_stays_if_something_imports_it(
         source, requirements = "def handler(event, context): pass\n", requirements + "./dea/other\n"
     built = packaging.build(make_function(requirements=requirements, source=source), root=root)
     assert {"dea/remote/digest.py", "dea/remote/runs/store.py"} <= names(built)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "try: from dea.remote import digest\nexcept ImportError: pass",
+        "if True: import dea.remote.digest",
+        "X = 1; import dea.remote.digest",
+        "from dea import raijin, \\\n    remote",
+        "from dea import (\n    raijin,\n    remote,\n)",
+        "from dea.remote import (\n    contract,\n    digest,\n)",
+        "import dea.remote.contract, dea.remote.digest",
+        "from ..remote import digest",
+        "from .. import remote",
+        "importlib.import_module('.digest', 'dea.remote')",
+        "importlib.import_module(f'dea.remote.{name}')",
+        "subprocess.run([sys.executable, '-m', 'dea.remote'])",
+        "runpy.run_path(root / 'dea/remote/__main__.py')",
+        "import dea.remote\nmatch x:\n  case",
+        "import dea.remote.contractor",
+    ],
+)
+def test_an_import_of_the_dispatcher_is_seen_in_whatever_form(statement: str) -> None:
+    assert rules.imports_dispatcher(f"{statement}\n".encode())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from dea.remote.contract import status",
+        "from dea.remote import contract",
+        "import dea.remote.contract.job as remote",
+        "from ..remote.contract import status",
+        '"""As dea.remote.audit does."""',
+        "# dea.remote.audit",
+        "from remote import audit",
+        "print('dea-remote: a remote thing')",
+        "importlib.import_module('dea.remote.contract.status')",
+    ],
+)
+def test_the_contract_and_words_are_no_import_of_the_dispatcher(statement: str) -> None:
+    assert not rules.imports_dispatcher(f"{statement}\n".encode())
+
+
+def test_the_dispatcher_stays_if_its_contract_imports_it(make_function: MakeFunction, root: Path, index: Path) -> None:
+    (root / "dea" / "remote" / "contract" / "added.py").write_text("from dea.remote import digest\n", "utf-8")
+    assert "dea/remote/digest.py" in names(packaging.build(make_function(requirements="./dea/remote\n"), root=root))
 
 
 def test_what_stays_out_has_a_say_in_the_bytes_all_the_same(
@@ -403,6 +449,54 @@ def test_a_non_ascii_file_name_arrives_as_it_is(
     assert (tmp_path / "out" / "größe-🌏.txt").read_text("utf-8") == "x"
 
 
+def test_an_internal_package_named_twice_is_packaged_once(make_function: MakeFunction, root: Path, index: Path) -> None:
+    built = packaging.build(make_function(requirements="./dea/remote\n./dea/../dea/remote\n./dea/remote/\n"), root=root)
+    with zipfile.ZipFile(built.path) as archive:
+        assert len(archive.namelist()) == len(set(archive.namelist()))
+
+
+def test_what_git_ignores_is_no_part_of_an_internal_package(
+    make_function: MakeFunction, root: Path, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor of what decides: another clone has no such file."""
+    subprocess.run(["git", "init", "-q", root], check=True)
+    function = make_function(requirements="./dea/remote\n")
+    before = packaging.build(function, root=root)
+    (root / ".git" / "info" / "exclude").write_text("scratch.py\n", "utf-8")
+    scratch = "from importlib import metadata\nfrom dea.remote import audit\n"
+    (root / "dea" / "remote" / "contract" / "scratch.py").write_text(scratch, "utf-8")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cold"))
+    assert packaging.build(function, root=root).sha256 == before.sha256
+
+
+def test_an_editors_lock_is_no_part_of_a_package(make_function: MakeFunction, root: Path, index: Path) -> None:
+    function = make_function(requirements="./dea/remote\n")
+    before = packaging.build(function, root=root)
+    (root / "dea" / "remote" / ".#digest.py").symlink_to("someone@a.machine:1")
+    (root / "dea" / "remote" / "contract" / ".#words.py").symlink_to("someone@a.machine:1")
+    (root / "dea" / "remote" / "folder.py").mkdir()
+    assert packaging.build(function, root=root).sha256 == before.sha256
+
+
+@pytest.mark.parametrize("where", ["functions/tidy", "dea/remote"])
+def test_a_repository_within_is_an_error_and_not_left_out(
+    make_function: MakeFunction, root: Path, index: Path, where: str
+) -> None:
+    function = make_function(requirements="./dea/remote\n")
+    for folder in (root, root / where / "vendored"):
+        subprocess.run(["git", "init", "-q", folder], check=True)
+    (root / where / "vendored" / "one.py").write_text("", "utf-8")
+    with pytest.raises(WorkspaceError, match="vendored is a git repository of its own, and none of its files would be"):
+        packaging.build(function, root=root)
+
+
+def test_a_source_that_cannot_be_read_is_one_clear_error(make_function: MakeFunction, root: Path, index: Path) -> None:
+    function = make_function(requirements="./dea/remote\n")
+    (root / "dea" / "remote" / "gone.py").symlink_to("nowhere.py")
+    with pytest.raises(WorkspaceError, match=r"dea/remote/gone\.py cannot be read: No such file or directory"):
+        packaging.build(function, root=root)
+
+
 def test_a_name_that_is_not_utf8_and_a_link_are_refused(make_function: MakeFunction, root: Path, index: Path) -> None:
     function = make_function()
     link = function.folder / "link.py"
@@ -548,6 +642,14 @@ def test_a_cache_that_is_no_folder_is_one_clear_error_that_names_it(
         WorkspaceError, match=r"the package cache /dev/null/.* cannot be used: Not a directory; .*XDG_CACHE_HOME"
     ):
         packaging.build(function, root=root)
+
+
+def test_a_cache_folder_that_is_not_absolute_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """XDG Base Directory Specification: it would be another one in each folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for relative in ("", "relative", "./cache"):
+        monkeypatch.setenv("XDG_CACHE_HOME", relative)
+        assert cache.folder() == tmp_path / ".cache" / "dea-orchestration" / "packaging"
 
 
 def test_writing_a_file_leaves_the_umask_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,14 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dea.workspace import checkout, packaging
-from dea.workspace.packaging import cache
+from dea.workspace.packaging import cache, distributions, parts
 from tests.conftest import ROOT
 from tests.workspace.packaging.conftest import PYTHONS, MakeFunction
 from tests.workspace.packaging.wheels import make_wheel
@@ -133,6 +134,31 @@ def test_a_comment_in_an_internal_module_changes_the_package(
     after = packaging.build(function, root=root)
     assert after.changed
     assert after.sha256 != before.sha256
+
+
+@pytest.mark.parametrize("place", ["functions/tidy/tidy.py", "dea/remote/contract/words.py"])
+def test_a_file_that_is_saved_meanwhile_is_packaged_and_kept_as_it_was(
+    make_function: MakeFunction, root: Path, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    function = make_function(requirements="./dea/remote\n")
+    module, before = root / place, (root / place).read_bytes()
+    wanted = packaging.build(function, root=root).sha256
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cold"))
+
+    def saving(original: Callable[..., Any]) -> Callable[..., Any]:
+        def save_first(*args: Any, **options: Any) -> Any:
+            module.write_bytes(before + b"SAVED = True\n")
+            return original(*args, **options)
+
+        return save_first
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(distributions, "build_internal", saving(distributions.build_internal))
+        meanwhile.setattr(parts, "compile_modules", saving(parts.compile_modules))
+        assert packaging.build(function, root=root).sha256 == wanted
+    assert packaging.build(function, root=root).sha256 != wanted
+    module.write_bytes(before)
+    assert packaging.build(function, root=root).sha256 == wanted
 
 
 def test_an_unchanged_package_is_left_alone(make_function: MakeFunction, root: Path, index: Path) -> None:

@@ -1,0 +1,85 @@
+"""Reads the checkout's own files that go into a package, once: what is judged, keyed, compiled and packed is one content.
+
+A file that is saved, or a branch that is switched, while a package is made could otherwise be kept in the cache as what it was
+before. What is chosen of a function's folder is decided in `dea.workspace.packaging.assembly`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from dea.workspace import tracked
+from dea.workspace.errors import WorkspaceError
+from dea.workspace.packaging.distributions import File
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of the checkout, as it was when it was read.
+
+    Attributes:
+        name: Its path in the folder that it was read from, with `/`.
+        content: What was in it.
+        executable: Whether its owner might execute it.
+    """
+
+    name: str
+    content: bytes
+    executable: bool
+
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of its content, in hexadecimal digits."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def read(folder: Path, names: Iterable[str]) -> tuple[Source, ...]:
+    """Read files of a folder.
+
+    Raises:
+        WorkspaceError: If one cannot be read, or is a folder: git names one if it is a repository of its own.
+    """
+    found = []
+    for name in names:
+        path = folder / name
+        try:
+            found.append(Source(name, path.read_bytes(), bool(path.stat().st_mode & 0o100)))
+        except IsADirectoryError:
+            raise WorkspaceError(
+                f"{path} is a git repository of its own, and none of its files would be packaged: move it out of {folder.name}"
+            ) from None
+        except OSError as error:
+            raise WorkspaceError(f"{path} cannot be read: {error.strerror}") from error
+    return tuple(found)
+
+
+def of_package(folder: Path) -> tuple[Source, ...]:
+    """Read the files of an internal package; those whose names begin with a dot, as editors' locks do, are no part of it.
+
+    Raises:
+        WorkspaceError: As `read`.
+    """
+    return read(folder, [name for name in tracked.files(folder) if "/." not in f"/{name}"])
+
+
+def write(files: Sequence[Source], folder: Path) -> list[File]:
+    """Write files into a folder of one's own, in which nobody changes them."""
+    written = []
+    for file in files:
+        path = folder / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
+        written.append(File(file.name, path, file.executable))
+    return written
+
+
+def digest(files: Iterable[Source]) -> str:
+    """Return the SHA-256 of files' names, modes and contents."""
+    return hashlib.sha256(
+        json.dumps([[file.name, file.executable, file.sha256] for file in files]).encode()
+    ).hexdigest()
