@@ -74,7 +74,7 @@ def show(
 
     Raises:
         WorkspaceError: If something given is not what it must be, or a service that is declared or that the function's own
-            modules ask boto3 for has no actions.
+            modules ask AWS for has no actions.
     """
     function = checkout.function(name)
     place = _place(account, region)
@@ -194,11 +194,11 @@ def _check_services(function: checkout.Function, declared: settings.Settings) ->
 
 
 def _check_asked(function: checkout.Function, used: usage.Usage) -> None:
-    """Check that function.yaml says what is done with each service that the function's own modules ask boto3 for."""
+    """Check that function.yaml says what is done with each service that the function's own modules ask AWS for."""
     if asked := sorted(set(used.services) - set(settings.read(function).services)):
         places = ", ".join(f"{service} ({used.services[service]})" for service in asked)
         raise WorkspaceError(
-            f"{function.folder / settings.FILE_NAME}: services does not say what the function does with what it asks boto3 for: "
+            f"{function.folder / settings.FILE_NAME}: services does not say what the function does with what it asks AWS for: "
             f"{places}; {_to_write(asked[0])}"
         )
 

@@ -16,6 +16,15 @@ from dea.workspace.errors import WorkspaceError
 _ENVIRON = {"os.environ", "environ"}
 _READERS = {f"{mapping}.{method}" for mapping in _ENVIRON for method in ("get", "pop", "setdefault", "__getitem__")}
 _READERS |= {"os.getenv", "getenv"}
+_CLIENT_MAKERS = {"client", "resource", "create_client"}
+
+OUR_CLIENTS = {
+    "ToS3": ("s3",),
+    "JobsTable": ("dynamodb",),
+    "EventBus": ("events",),
+    "Tracker.of": ("dynamodb", "events"),
+}
+"""What of our own packages asks AWS for services that not each function with these packages needs, by what is called."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class Usage:
     Attributes:
         variables: The environment variables that are read, with the first place, `file.py:12`.
         unclear_variables: Places where a variable is read whose name is not written out.
-        services: The AWS services that boto3 is asked for, with the first place.
+        services: The AWS services that it asks for, with the first place.
         default_user_path: Whether there is a session whose SSM parameters have the prefix that the environment names.
         user_paths: Other prefixes that sessions are made with.
         parameters: SSM parameters that are read by name.
@@ -78,14 +87,16 @@ def read(folder: Path, modules: Iterable[Path] | None = None) -> Usage:
 
 
 def asked_services(tree: ast.Module) -> list[tuple[str, int]]:
-    """Return the services that a module asks boto3, or a session of it, for by a literal name, with the line.
+    """Return the services that a module asks AWS for, with the line: by a literal name, or by a class of ours that does.
 
     >>> asked_services(ast.parse("boto3.client('s3'), self.session.resource(service_name='sqs'), docker.client('x')"))
     [('s3', 1), ('sqs', 1)]
+    >>> asked_services(ast.parse("Session().create_client('events'), ToS3(bucket, key)"))
+    [('events', 1), ('s3', 1)]
     """
     nodes = list(ast.walk(tree))
-    of_boto3 = {"boto3"}
-    of_boto3 |= {node.asname for node in nodes if isinstance(node, ast.alias) and node.name == "boto3" and node.asname}
+    given = {node.asname: node.name for node in nodes if isinstance(node, ast.alias) and node.asname}
+    of_boto3 = {"boto3", *(name for name in given if given[name] == "boto3")}
     of_boto3 |= {
         _last_name(target)
         for node in nodes
@@ -93,15 +104,30 @@ def asked_services(tree: ast.Module) -> list[tuple[str, int]]:
         for target in node.targets
         if _last_name(target)
     }
+    functions = {
+        alias.asname or alias.name
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module == "boto3"
+        for alias in node.names
+        if alias.name in _CLIENT_MAKERS
+    }
     asked = []
     for node in nodes:
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        if not isinstance(node, ast.Call):
             continue
-        receiver = _last_name(node.func.value)
-        if node.func.attr in ("client", "resource") and (receiver in of_boto3 or "session" in receiver.lower()):
-            service = _argument(node, "service_name")
-            if isinstance(service, ast.Constant) and isinstance(service.value, str):
-                asked.append((service.value, node.lineno))
+        name = _last_name(node.func)
+        asked += [(service, node.lineno) for service in OUR_CLIENTS.get(given.get(name, name), ())]
+        if isinstance(node.func, ast.Attribute):
+            receiver = _last_name(node.func.value)
+            asked += [
+                (service, node.lineno) for service in OUR_CLIENTS.get(f"{given.get(receiver, receiver)}.{name}", ())
+            ]
+            is_maker = name in _CLIENT_MAKERS and (receiver in of_boto3 or "session" in receiver.lower())
+        else:
+            is_maker = name in functions
+        service = _argument(node, "service_name")
+        if is_maker and isinstance(service, ast.Constant) and isinstance(service.value, str):
+            asked.append((service.value, node.lineno))
     return asked
 
 

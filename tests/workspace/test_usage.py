@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from dea.workspace import checkout, usage
 from dea.workspace.errors import WorkspaceError
+from tests.conftest import ROOT
 
 
 def read(folder: Path, text: str) -> usage.Usage:
@@ -65,17 +68,39 @@ def handler(event, D):
         "get_session().client('s3')",
         "aws = boto3.Session()\naws.client('s3')",
         "import boto3 as aws\naws.client('s3')",
+        "from boto3 import client\nclient('s3')",
+        "from boto3 import resource as made\nmade(service_name='s3')",
+        "from botocore.session import Session\nSession().create_client('s3')",
+        "botocore.session.get_session().create_client('s3', region_name='x')",
+        "from dea.raijin import ToS3\nsession.run('x', stdout_to=ToS3('bucket', 'key'))",
+        "import dea.raijin as way\nway.ToS3('bucket', 'key')",
+        "from dea.raijin import ToS3 as Bucket\nBucket('bucket', 'key')",
     ],
 )
-def test_services_that_boto3_is_asked_for_are_seen(tmp_path: Path, text: str) -> None:
+def test_services_that_aws_is_asked_for_are_seen(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, text).services == {"s3": f"made.py:{len(text.splitlines())}"}
 
 
 @pytest.mark.parametrize(
-    "text", ["docker.client('s3')", "self.client('s3')", "make(session).client('s3')", "boto3.client(x)"]
+    "text",
+    ["docker.client('s3')", "self.client('s3')", "make(session).client('s3')", "boto3.client(x)", "client('s3')"],
 )
 def test_what_is_asked_of_others_is_no_service(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, text).services == {}
+
+
+def test_all_of_ours_that_makes_a_client_is_known() -> None:
+    """A package lacks a service's description if nothing says that it is needed, and the policy its actions."""
+    always, made = set(), {}
+    for part in ("raijin", "lambdas"):
+        project = tomllib.loads((ROOT / "dea" / part / "pyproject.toml").read_text("utf-8"))
+        always |= set(project.get("tool", {}).get("dea-orchestration", {}).get("aws-services", ()))
+        for path in (ROOT / "dea" / part).rglob("*.py"):
+            for node in ast.parse(path.read_bytes()).body:
+                if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                    asked = {service for service, _ in usage.asked_services(ast.Module(node.body, []))} - always
+                    made.update({node.name: asked} if asked else {})
+    assert made == {name.partition(".")[0]: set(services) for name, services in usage.OUR_CLIENTS.items()}
 
 
 def test_tests_are_not_looked_at(tmp_path: Path) -> None:

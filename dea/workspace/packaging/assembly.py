@@ -255,7 +255,7 @@ def _check_own(function: Function, wanted: Settings, uses: Uses, files: Sequence
     """Check what can be told of the function's own files before anything is made of them.
 
     Raises:
-        WorkspaceError: If the handler's module is not there, or a module asks boto3 for a service that is not declared.
+        WorkspaceError: If the handler's module is not there, or a module asks AWS for a service that is not declared.
     """
     module = wanted.handler.rpartition(".")[0].replace(".", "/")
     if not {f"{module}.py", f"{module}/__init__.py"} & {file.name for file in files}:
@@ -266,15 +266,13 @@ def _check_own(function: Function, wanted: Settings, uses: Uses, files: Sequence
         for service, line in _asked_services(file.content):
             if service not in uses.services:
                 raise WorkspaceError(
-                    f"line {line} of {function.folder / file.name} asks boto3 for {service!r}, whose description is packaged only if "
+                    f"line {line} of {function.folder / file.name} makes a client of {service!r}, whose description is packaged only if "
                     f"{settings.FILE_NAME} names it under services"
                 )
 
 
 def _asked_services(source: bytes) -> list[tuple[str, int]]:
-    """Return the services that a module asks boto3 for, with the line; of what is no Python, nothing."""
-    if b"boto3" not in source:
-        return []
+    """Return the services that a module asks AWS for, with the line; of what is no Python, nothing."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):

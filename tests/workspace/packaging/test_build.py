@@ -308,7 +308,7 @@ def test_a_service_that_a_module_asks_for_and_the_function_does_not_name_is_an_e
     make_function: MakeFunction, root: Path, index: Path
 ) -> None:
     function = make_function(source="import boto3\n\ndef handler(event, context):\n    return boto3.client('s3')\n")
-    with pytest.raises(WorkspaceError, match=r"line 4 of .*tidy.py asks boto3 for 's3'.*names it under services"):
+    with pytest.raises(WorkspaceError, match=r"line 4 of .*tidy.py makes a client of 's3'.*names it under services"):
         packaging.build(function, root=root)
 
 
@@ -317,7 +317,7 @@ def test_the_client_of_another_library_needs_no_word(make_function: MakeFunction
     function = make_function(source=f"{source}def handler(event, context): return event\n")
     assert packaging.build(function, root=root).size_bytes
     function.source.write_text(source.replace("Pool().client(", "boto3.client(service_name="), "utf-8")
-    with pytest.raises(WorkspaceError, match=r"line 4 of .*tidy.py asks boto3 for 's3'"):
+    with pytest.raises(WorkspaceError, match=r"line 4 of .*tidy.py makes a client of 's3'"):
         packaging.build(function, root=root)
 
 
