@@ -36,7 +36,9 @@ _READS_METADATA = re.compile(
 )
 _QUOTED_NAME = re.compile(r"[\"']([A-Za-z0-9][A-Za-z0-9._-]*)[\"']", re.ASCII)
 _READS_ALL_METADATA = re.compile(rb"\b(entry_points|distributions|packages_distributions|working_set)\s*\(")
-_IMPORTS_TESTS = re.compile(rb"^\s*(from|import)\s[^\n]*\btests?\b", re.MULTILINE)
+_IMPORTS_TESTS = re.compile(
+    rb"(^|[;:])[ \t]*(import\s[^\n]*|from\s[^\n]*|from\s[^\n]*\simport\s*\([^)]*)\btests?\b", re.MULTILINE
+)
 _CONTRACT = re.compile(r"dea/remote/(__init__\.py$|contract/)")
 _MENTIONS_DISPATCHER = re.compile(rb"\bremote\b(?!\.contract\b)")
 _NAMES_DISPATCHER = re.compile(r"\bdea[./]remote\b(?![./]contract\b)")

@@ -205,8 +205,19 @@ def test_what_stays_out_has_a_say_in_the_bytes_all_the_same(
     assert packaging.build(function, root=root).sha256 != before.sha256
 
 
-def test_tests_stay_if_the_package_imports_them(make_function: MakeFunction, root: Path, index: Path) -> None:
-    make_wheel(index, "one", files={"one/__init__.py": "from one.tests import fixtures\n", "one/tests/fixtures.py": ""})
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from one.tests import fixtures",
+        "    import one.tests.fixtures",
+        "try: from one.tests import fixtures\nexcept ImportError: pass",
+        "from one import (\n    more,\n    tests,\n)",
+    ],
+)
+def test_tests_stay_if_the_package_imports_them(
+    make_function: MakeFunction, root: Path, index: Path, statement: str
+) -> None:
+    make_wheel(index, "one", files={"one/__init__.py": f"{statement}\n", "one/tests/fixtures.py": ""})
     assert "one/tests/fixtures.py" in names(packaging.build(make_function(requirements="one\n"), root=root))
 
 
