@@ -19,7 +19,17 @@ from dea.remote.contract.packaged import FILE as SCHEMAS
 from dea.workspace import approval, settings, tracked, usage
 from dea.workspace.checkout import ROOT, Function
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.packaging import cache, locking, manifest, parts, requirements, rules, segments, sources
+from dea.workspace.packaging import (
+    cache,
+    distributions,
+    locking,
+    manifest,
+    parts,
+    requirements,
+    rules,
+    segments,
+    sources,
+)
 from dea.workspace.packaging.bytecode import Compiler, compiler_for
 from dea.workspace.packaging.parts import Part, Recipe
 from dea.workspace.packaging.requirements import InternalPackage, Requirements
@@ -328,6 +338,7 @@ def _manifest(
         "architecture": recipe.target.architecture,
         "glibc": ".".join(map(str, recipe.target.glibc)),
         "interpreter": f"CPython {compiler.version}" if compiler else None,
+        "builder": distributions.BUILDER if needed.internal else None,
         "compressor": segments.COMPRESSOR,
         "commands": list(wanted.commands),
         "services": sorted(recipe.uses.services),

@@ -18,12 +18,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from hatchling.__about__ import __version__ as _hatchling
+
 from dea.workspace.checkout import ROOT
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.installer import InstallerError, run_uv
 from dea.workspace.packaging.locking import Lock
 from dea.workspace.packaging.requirements import InternalPackage, normalised
 from dea.workspace.packaging.targets import Target
+
+BUILDER = f"hatchling {_hatchling}"
+"""What builds internal packages. It has a say in their metadata, which has a version of its own, and names itself there."""
 
 _NO_WHEEL = re.compile(r"Because (?:only )?([A-Za-z0-9][A-Za-z0-9._-]*)==\S+ has no (?:usable )?wheels", re.ASCII)
 

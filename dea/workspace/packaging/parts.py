@@ -154,7 +154,8 @@ def own(name: str, files: Sequence[Source], recipe: Recipe, where: str) -> Part:
 
 
 def _internal_key(package: InternalPackage, files: Iterable[Source], recipe: Recipe) -> str:
-    return recipe.key("internal", package.path, {file.name: file.sha256 for file in files}, _plain(recipe.uses))
+    digests = {file.name: file.sha256 for file in files}
+    return recipe.key("internal", distributions.BUILDER, package.path, digests, _plain(recipe.uses))
 
 
 def _known_part(key: str) -> Part | None:

@@ -136,6 +136,25 @@ def test_a_comment_in_an_internal_module_changes_the_package(
     assert after.sha256 != before.sha256
 
 
+def test_another_version_of_the_build_backend_is_another_input(
+    make_function: MakeFunction, root: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warm cache would else have what a cold one has no more: the backend names itself in what it builds."""
+    function = make_function(requirements="./dea/remote\n")
+    built: list[object] = []
+    build_internal = distributions.build_internal
+    monkeypatch.setattr(
+        distributions, "build_internal", lambda *args, **options: built.append(args) or build_internal(*args, **options)
+    )
+    before = packaging.build(function, root=root).sha256
+    assert packaging.build(function, root=root).sha256 == before
+    monkeypatch.setattr(distributions, "BUILDER", "hatchling 99.0")
+    after = packaging.build(function, root=root)
+    assert (len(built), after.sha256 == before) == (2, False)
+    with zipfile.ZipFile(after.path) as archive:
+        assert json.loads(archive.read(packaging.MANIFEST))["builder"] == "hatchling 99.0"
+
+
 @pytest.mark.parametrize("place", ["functions/tidy/tidy.py", "dea/remote/contract/words.py"])
 def test_a_file_that_is_saved_meanwhile_is_packaged_and_kept_as_it_was(
     make_function: MakeFunction, root: Path, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
