@@ -20,7 +20,10 @@ _NOT_INHERITED = (
     "UV_TARGET",
     "UV_CONSTRAINT",
     "UV_OVERRIDE",
+    "UV_EXCLUDE",
     "UV_EXCLUDE_NEWER",
+    "UV_PRERELEASE",
+    "UV_RESOLUTION",
 )
 _MAX_REASON = 1200
 _FINDING = threading.Lock()  # sysconfig, which uv looks itself up with, is half made while another thread makes it

@@ -35,6 +35,24 @@ def test_pins_what_is_required_with_hashes_and_all_that_that_requires(
     assert lock.body.count("--hash=sha256:") == 2
 
 
+def test_what_the_shell_sets_for_other_projects_has_no_say(
+    make_function: MakeFunction, root: Path, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("1.0", "2.0", "3.0b1"):
+        make_wheel(index, "one", version, requires=["two"])
+    make_wheel(index, "two", "1.0")
+    (listed := tmp_path / "listed.txt").write_text("two\n", "utf-8")
+    (pinned := tmp_path / "pinned.txt").write_text("one==1.0\n", "utf-8")
+    for name, value in {
+        "UV_RESOLUTION": "lowest", "UV_PRERELEASE": "allow", "UV_EXCLUDE": str(listed), "UV_CONSTRAINT": str(pinned),
+        "UV_OVERRIDE": str(pinned), "UV_EXCLUDE_NEWER": "2001-01-01",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    function = make_function(requirements="one\n")
+    locking.lock(function, root=root)
+    assert read(function, root).versions == {"one": "2.0", "two": "1.0"}
+
+
 def test_names_no_index_no_path_and_no_internal_package(make_function: MakeFunction, root: Path, index: Path) -> None:
     for name in ("botocore", "cryptography", "paramiko"):
         make_wheel(index, name, "99.0")
