@@ -307,7 +307,7 @@ def test_without_a_compiler_the_package_has_sources_alone(
     assert not built.has_pyc
     assert names(built) == {"tidy.py", packaging.MANIFEST}
     assert manifest(built)["interpreter"] is None
-    with pytest.raises(NoCompiler, match=r"no Python 3\.\d+ to compile with: .* install python3"):
+    with pytest.raises(NoCompiler, match=r"no Python 3\.\d+ to compile with: .* uv python install 3"):
         packaging.build(function, require_pyc=True, root=root)
 
 
