@@ -14,6 +14,7 @@ import time
 from dea.remote.approval import APPROVED, SCRIPTS
 from dea.remote.audit import timestamp
 from dea.remote.decision import state_of
+from dea.remote.disk import force_to_disk
 from dea.remote.gate import STATE_FOLDER
 from dea.remote.releases import clean, self_test, switch, tree
 from dea.remote.releases.errors import ReleaseError
@@ -176,7 +177,7 @@ class Update:
             os.rename(layout.repository, f"{layout.repository}.old-{self._token}")
             raise
         os.rename(draft, release)
-        tree.sync_folder(layout.releases)
+        force_to_disk(layout.releases)
         self._say(f"built releases/{commit}")
         return release
 
