@@ -70,14 +70,16 @@ def main(argv: "list[str]") -> int:
 
 def _update(options: argparse.Namespace) -> int:
     from dea.remote.releases.pull import Update
+    from dea.remote.releases.settings import layout_around
 
     root = options.root
     if root is None:
-        root, folder = os.path.split(os.path.dirname(_CHECKOUT))
-        if folder != "releases":
+        layout = layout_around(_CHECKOUT)
+        if layout is None:
             raise ReleaseError(
                 f"{_CHECKOUT} is no release, but a checkout that serves in place: update it by hand with git pull"
             )
+        root = layout.root
     if options.rollback and options.force:
         raise ReleaseError("--rollback and --force exclude each other: one goes back, the other forward")
     update = Update(root, _say, dry_run=options.dry_run, rollback=options.rollback, force=options.force)
