@@ -22,7 +22,7 @@ _CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(_HERE)))
 sys.path[:] = [entry for entry in sys.path if entry and os.path.realpath(entry) != _HERE]
 sys.path.append(_CHECKOUT)
 
-from dea.remote.approval import Unapproved  # noqa: E402 - importable only now
+from dea.remote.approval import SCRIPTS, Unapproved  # noqa: E402 - importable only now
 from dea.remote.contract import is_name  # noqa: E402
 from dea.remote.decision import Site  # noqa: E402
 from dea.remote.gate import STATE_FOLDER  # noqa: E402
@@ -91,7 +91,7 @@ def _update(options: argparse.Namespace) -> int:
 
 
 def _install(site: Site, name: str, timeout_s: float) -> int:
-    if not is_name(name) or not os.path.isdir(os.path.join(site.checkout, "raijin_scripts", name)):
+    if not is_name(name) or not os.path.isdir(os.path.join(site.checkout, SCRIPTS, name)):
         raise ReleaseError(f"there is no command {ascii(name)[:80]} in {site.checkout}")
     try:
         outcome, reason = install(site, name, timeout_s=timeout_s, anew=True)

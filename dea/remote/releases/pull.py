@@ -206,7 +206,7 @@ def state_folder(settings: Settings) -> str:
 
 def _check_signatures(release: str, approvers: str) -> None:
     try:
-        problems = problems_with_signatures(os.path.join(release, SCRIPTS), approvers)
+        problems = problems_with_signatures(release, approvers)
     except (SignatureError, OSError) as error:
         raise ReleaseError(f"the approvals' signatures cannot be checked: {error}") from error
     if problems:
