@@ -28,7 +28,7 @@ from dea.remote.decision import Site  # noqa: E402
 from dea.remote.gate import STATE_FOLDER  # noqa: E402
 from dea.remote.installed import FAILED  # noqa: E402
 from dea.remote.releases.errors import ReleaseError  # noqa: E402
-from dea.remote.releases.install import TIMEOUT_S, install  # noqa: E402
+from dea.remote.releases.install import NONE, TIMEOUT_S, install  # noqa: E402
 
 
 def main(argv: "list[str]") -> int:
@@ -98,7 +98,7 @@ def _install(site: Site, name: str, timeout_s: float) -> int:
     except Unapproved as unapproved:
         raise ReleaseError(f"{name}: {'; '.join(unapproved.problems)}") from None
     _say(
-        f"{name}: {'its install.sh ' if outcome != 'none' else 'install.sh: '}{outcome}"
+        f"{name}: {'its install.sh ' if outcome != NONE else 'install.sh: '}{outcome}"
         + (f": {reason}" if reason else "")
     )
     return 1 if outcome == FAILED else 0

@@ -19,7 +19,7 @@ from dea.remote.gate import STATE_FOLDER
 from dea.remote.releases import clean, self_test, switch, tree
 from dea.remote.releases.errors import ReleaseError
 from dea.remote.releases.fetch import Git, check_signed, fetch, follows
-from dea.remote.releases.install import DUE
+from dea.remote.releases.install import DUE, KEPT, NONE
 from dea.remote.releases.settings import Layout, Settings, check_owned, read
 from dea.remote.releases.turn import Turn
 from dea.remote.signature import SignatureError, problems_with_signatures
@@ -192,10 +192,10 @@ class Update:
                 change = "added"
             else:
                 change = "unchanged" if before[name] == after[name] else "changed"
-            outcome = outcomes.get(name, "none")
+            outcome = outcomes.get(name, NONE)
             self.report["commands"][name] = {"change": change, "install": outcome}
-            if change != "unchanged" or outcome not in ("none", "kept"):
-                self._say(f"{name}: {change}" + (f", install.sh: {outcome}" if outcome != "none" else ""))
+            if change != "unchanged" or outcome not in (NONE, KEPT):
+                self._say(f"{name}: {change}" + (f", install.sh: {outcome}" if outcome != NONE else ""))
 
 
 def state_folder(settings: Settings) -> str:
