@@ -128,12 +128,25 @@ def test_a_key_for_one_command_learns_nothing_of_anothers_runs(gate, sent):
 
 
 @pytest.mark.parametrize(
-    "sent", ["--run-id run-0001", "--run-id run-0001 'a", "--run-id run-0001 a; b", "--result run-0001 x", "--history"]
+    "sent",
+    [
+        "--run-id run-0001",
+        "--run-id run-0001 'a",
+        "--run-id run-0001 a; b",
+        "--run-id run-0001 --of-a-newer-client a",
+        "--result run-0001 x",
+    ],
 )
-def test_a_key_for_one_command_heeds_nothing_of_what_is_not_well_formed_or_asks(pulling, sent):
-    done = pulling(sent)
+def test_a_key_for_one_command_runs_it_once_for_each_run_id_of_requests_that_cannot_be_read(pulling, sent):
+    for replayed in (False, True):
+        answer = pulling.ask(sent)
+        assert (answer.stdout, answer.status, answer.receipt.replayed) == (b"pulled\n", 0, replayed)
+    assert starts(pulling) == 1
+
+
+def test_a_key_for_one_command_answers_no_question(pulling):
+    done = pulling("--history")
     assert (done.stdout, done.stderr, done.returncode) == ("pulled\n", "", 0)
-    assert not pulling.run_folder("run-0001").exists()
 
 
 @pytest.mark.parametrize(
