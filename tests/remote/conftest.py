@@ -95,6 +95,11 @@ class Gate:
         """Return the folder of one of the key's runs."""
         return self.state / "runs" / "key-test" / run_id
 
+    def starts(self):
+        """Return how often a command was started that adds a line to `starts` in its home folder each time."""
+        path = self.home / "starts"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
     def logs(self):
         """Return the audit log's files."""
         return sorted((self.state / "audit").glob("*.jsonl"))
