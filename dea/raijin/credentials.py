@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 import paramiko
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+)
+from botocore.exceptions import (
+    ConnectionError as NoConnectionError,
+)
 from botocore.session import Session
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -38,6 +51,16 @@ SSH_PORT = 22
 
 _BUSY = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException"})
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "ExpiredTokenException", "UnrecognizedClientException"})
+
+# What may be otherwise at the next try. All else that botocore raises is about settings, a profile that there is not, say: to
+# try that again would have the caller wait for nothing.
+_TRANSIENT = (
+    NoConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+)
 
 # A Lambda function has minutes, not hours: no single try may take them all.
 _SSM_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
@@ -78,7 +101,8 @@ def get_ssm_parameter(name: str, *, ssm: SSMClient | None = None) -> str:
         MissingParameter: If there is none of that name.
         ParameterAccessDenied: If the AWS identity may not read or decrypt it.
         ParameterStoreUnavailable: If SSM does not answer.
-        ParameterStoreNotConfigured: If this process has no AWS region or credentials, or SSM rejects the request.
+        ParameterStoreNotConfigured: If this process has no AWS region or credentials, or settings that cannot be used, or if
+            SSM rejects the request.
     """
     values = get_ssm_parameters([name], ssm)
     if name not in values:
@@ -256,8 +280,13 @@ def get_ssm_parameters(names: list[str], ssm: SSMClient | None) -> dict[str, str
         raise ParameterStoreNotConfigured(
             f"{error}: give this process an AWS role or run aws configure", *names
         ) from error
-    except BotoCoreError as error:
+    except _TRANSIENT as error:
         raise ParameterStoreUnavailable(f"SSM Parameter Store cannot be asked: {error}", *names) from error
+    except BotoCoreError as error:
+        said = " ".join(str(error).split())
+        raise ParameterStoreNotConfigured(
+            f"SSM Parameter Store cannot be asked: {said}: mend the AWS settings of this process", *names
+        ) from error
     return {parameter["Name"]: parameter["Value"] for parameter in found}
 
 

@@ -91,7 +91,7 @@ class ParameterStoreUnavailable(CredentialsError):
 
 
 class ParameterStoreNotConfigured(CredentialsError):
-    """This process has no AWS region or credentials, or SSM rejects what it asks for."""
+    """This process has no AWS region or credentials, or settings that cannot be used; or SSM rejects what it asks for."""
 
 
 class InvalidHost(CredentialsError):
