@@ -162,7 +162,7 @@ def documented_errors() -> dict[str, list[tuple[str, ...]]]:
     return rows
 
 
-@pytest.mark.parametrize("part", ["raijin", "lambdas"])
+@pytest.mark.parametrize("part", ["raijin", "lambdas", "lambdas/jobs"])
 def test_every_error_of_the_api_is_documented(part: str) -> None:
     """What is not exported is listed by a directive: it is nobody's to catch."""
     roots = {

@@ -35,7 +35,7 @@ from dea.workspace.packaging.parts import Part, Recipe
 from dea.workspace.packaging.requirements import InternalPackage, Requirements
 from dea.workspace.packaging.rules import Uses
 from dea.workspace.packaging.segments import Segment
-from dea.workspace.packaging.sources import Source
+from dea.workspace.packaging.sources import Snapshot, Source
 from dea.workspace.packaging.targets import Target
 from dea.workspace.settings import Settings
 
@@ -109,6 +109,7 @@ def build(
     require_pyc: bool = False,
     progress: Callable[[str], Any] = nullcontext,
     root: Path = ROOT,
+    snapshot: Snapshot | None = None,
 ) -> Package:
     """Build a function's package, for its target and never for this machine.
 
@@ -120,6 +121,7 @@ def build(
         require_pyc: Fail where the modules cannot be compiled, instead of making the package without.
         progress: Makes a context manager of a text, for what takes longer.
         root: The checkout.
+        snapshot: The checkout's internal packages, if they have been read already.
 
     Raises:
         WorkspaceError: If anything that belongs into it cannot be had or be right. The zip that was there stays as it was.
@@ -135,7 +137,8 @@ def build(
     if compiler is None and require_pyc:
         raise NoCompiler(without_compiler(target))
     files = sources.read(function.folder, _own_files(function))
-    internal = {package: sources.of_package(root / package.path) for package in needed.internal}
+    snapshot = snapshot or Snapshot(root)
+    internal = {package: snapshot.files(package) for package in needed.internal}
     uses = _uses(wanted, lock, needed, files, internal)
     _check_own(function, wanted, uses, files)
     recipe = Recipe(target, compiler, uses)

@@ -29,6 +29,10 @@ from dea.workspace.packaging.segments import Segment
 from dea.workspace.packaging.sources import Source
 from dea.workspace.packaging.targets import Target
 
+# Functions that are packaged at once may need the same: the second waits for the first, and finds it made.
+_INSTALLING = threading.Lock()
+_BUILDING = threading.Lock()
+
 
 @dataclass(frozen=True)
 class Part:
@@ -85,27 +89,12 @@ def third_party(
     """
     required = needed.all_third_party()
     key = recipe.key("set", lock.body, required, recipe.target.architecture, _plain(recipe.uses))
-    known = cache.get(key)
-    if known is not None:
-        parts = [Part(**values) for values in json.loads(known)]
-        if all(cache.has(part.segment_key) for part in parts):
-            return parts
-    cache.clean()
-    with _workplace() as folder:
-        with progress(f"installing {len(lock.versions)} pinned packages for {recipe.target}"):
-            found = distributions.install(lock, recipe.target, folder, root=root)
-            internal = [Distribution(one.name, one.version, (), one.dependencies, ()) for one in needed.internal]
-            own = Distribution("the function", "", (), needed.third_party, ())
-            distributions.check_complete([*found, *internal, own], recipe.target)
-            _check_services(found, recipe.uses)
-        with progress("compiling and compressing them"), ThreadPoolExecutor() as threads:
-            reads = rules.metadata_read(found) | recipe.uses.reads_metadata_of
-            uses = replace(recipe.uses, reads_metadata_of=reads)
-            selected = [rules.select(one, uses) for one in found]
-            _keep_apart(found, selected)
-            within = replace(recipe, uses=uses)
-            parts = list(threads.map(functools.partial(_distribution_part, within), found, selected))
-    cache.put(key, json.dumps([asdict(part) for part in parts]).encode())
+    if (parts := _known_set(key)) is not None:
+        return parts
+    with _INSTALLING:
+        if (parts := _known_set(key)) is None:
+            parts = _install(lock, needed, recipe, progress, root)
+            cache.put(key, json.dumps([asdict(part) for part in parts]).encode())
     return parts
 
 
@@ -115,20 +104,13 @@ def internal(packages: Mapping[InternalPackage, Sequence[Source]], recipe: Recip
     Raises:
         WorkspaceError: If one cannot be built or has a module that is no Python of the target version.
     """
-    keys = [_internal_key(package, files, recipe) for package, files in packages.items()]
-    found = [_known_part(key) for key in keys]
-    missing = [(package, key) for package, key, part in zip(packages, keys, found, strict=True) if part is None]
-    if missing:
-        with _workplace() as folder, ThreadPoolExecutor() as threads:
-            copy = folder / "checkout"
-            for package, _ in missing:
-                sources.write(packages[package], copy / package.path)
-            (copy / ".gitignore").touch()  # a build backend looks for one in every folder above
-            built = distributions.build_internal([package for package, _ in missing], folder, root=copy)
-            made_parts = threads.map(functools.partial(_internal_part, recipe), (key for _, key in missing), built)
-            made = {package.path: part for (package, _), part in zip(missing, made_parts, strict=True)}
-        found = [part or made[package.path] for package, part in zip(packages, found, strict=True)]
-    return [part for part in found if part is not None]
+    keys = {package: _internal_key(package, files, recipe) for package, files in packages.items()}
+    found = {package: part for package, key in keys.items() if (part := _known_part(key)) is not None}
+    if len(found) < len(packages):
+        with _BUILDING:
+            found = {package: part for package, key in keys.items() if (part := _known_part(key)) is not None}
+            found |= _build({package: packages[package] for package in packages if package not in found}, keys, recipe)
+    return [found[package] for package in packages]
 
 
 def own(name: str, files: Sequence[Source], recipe: Recipe, where: str) -> Part:
@@ -151,6 +133,46 @@ def own(name: str, files: Sequence[Source], recipe: Recipe, where: str) -> Part:
             contents = _contents(sources.write(files, folder), recipe, strict=where)
             cache.put(key, segments.make(contents).encode())
     return part
+
+
+def _known_set(key: str) -> list[Part] | None:
+    known = cache.get(key)
+    parts = [Part(**values) for values in json.loads(known)] if known is not None else []
+    return parts if known is not None and all(cache.has(part.segment_key) for part in parts) else None
+
+
+def _install(
+    lock: Lock, needed: Requirements, recipe: Recipe, progress: Callable[[str], Any], root: Path
+) -> list[Part]:
+    cache.clean()
+    with _workplace() as folder:
+        with progress(f"installing {len(lock.versions)} pinned packages for {recipe.target}"):
+            found = distributions.install(lock, recipe.target, folder, root=root)
+            internal = [Distribution(one.name, one.version, (), one.dependencies, ()) for one in needed.internal]
+            own = Distribution("the function", "", (), needed.third_party, ())
+            distributions.check_complete([*found, *internal, own], recipe.target)
+            _check_services(found, recipe.uses)
+        with progress("compiling and compressing them"), ThreadPoolExecutor() as threads:
+            reads = rules.metadata_read(found) | recipe.uses.reads_metadata_of
+            uses = replace(recipe.uses, reads_metadata_of=reads)
+            selected = [rules.select(one, uses) for one in found]
+            _keep_apart(found, selected)
+            return list(threads.map(functools.partial(_distribution_part, replace(recipe, uses=uses)), found, selected))
+
+
+def _build(
+    packages: Mapping[InternalPackage, Sequence[Source]], keys: Mapping[InternalPackage, str], recipe: Recipe
+) -> dict[InternalPackage, Part]:
+    if not packages:
+        return {}
+    with _workplace() as folder, ThreadPoolExecutor() as threads:
+        copy = folder / "checkout"
+        for package, files in packages.items():
+            sources.write(files, copy / package.path)
+        (copy / ".gitignore").touch()  # a build backend looks for one in every folder above
+        built = distributions.build_internal(list(packages), folder, root=copy)
+        made = threads.map(functools.partial(_internal_part, recipe), (keys[package] for package in packages), built)
+        return dict(zip(packages, made, strict=True))
 
 
 def _internal_key(package: InternalPackage, files: Iterable[Source], recipe: Recipe) -> str:

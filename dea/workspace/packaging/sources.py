@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from dea.workspace import tracked
+from dea.workspace.checkout import ROOT
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.packaging.distributions import File
+from dea.workspace.packaging.requirements import InternalPackage
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,32 @@ class Source:
         return hashlib.sha256(self.content).hexdigest()
 
 
+class Snapshot:
+    """The files of a checkout's internal packages, each read once for all functions that are packaged together.
+
+    Args:
+        root: The checkout.
+    """
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self._root = root
+        self._files: dict[str, tuple[Source, ...]] = {}
+        self._reading = threading.Lock()
+
+    def files(self, package: InternalPackage) -> tuple[Source, ...]:
+        """Return an internal package's files; those with a dot before their names, as editors' locks have it, are none of it.
+
+        Raises:
+            WorkspaceError: If git cannot say which they are, or as `read`.
+        """
+        with self._reading:
+            if package.path not in self._files:
+                folder = self._root / package.path
+                names = [name for name in tracked.files(folder) if "/." not in f"/{name}"]
+                self._files[package.path] = read(folder, names)
+            return self._files[package.path]
+
+
 def read(folder: Path, names: Iterable[str]) -> tuple[Source, ...]:
     """Read files of a folder.
 
@@ -56,15 +85,6 @@ def read(folder: Path, names: Iterable[str]) -> tuple[Source, ...]:
         except OSError as error:
             raise WorkspaceError(f"{path} cannot be read: {error.strerror}") from error
     return tuple(found)
-
-
-def of_package(folder: Path) -> tuple[Source, ...]:
-    """Read the files of an internal package; those whose names begin with a dot, as editors' locks do, are no part of it.
-
-    Raises:
-        WorkspaceError: As `read`.
-    """
-    return read(folder, [name for name in tracked.files(folder) if "/." not in f"/{name}"])
 
 
 def write(files: Sequence[Source], folder: Path) -> list[File]:
