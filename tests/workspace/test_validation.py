@@ -6,10 +6,12 @@ import importlib.util
 import io
 import json
 import marshal
+import os
 import platform
 import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from importlib.util import find_spec, source_hash
@@ -496,6 +498,21 @@ def test_a_member_that_cannot_be_unpacked_is_a_fault_of_the_archive(made: Made, 
     assert failed(checks) == {"archive"}
     assert "data.txt' cannot be unpacked: " in checks["archive"].detail
     assert said in checks["archive"].detail
+
+
+def test_a_full_disk_is_no_fault_of_the_archive(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require(None if os.getuid() == 0 else "mounting a small file system (run as root)")
+    made.checks()
+    with zipfile.ZipFile(made.path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data.txt", bytes(1_000_000))
+    (full := tmp_path / "full").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", full], check=True)
+    try:
+        monkeypatch.setattr(tempfile, "tempdir", str(full))
+        with pytest.raises(WorkspaceError, match=r"made\.zip cannot be unpacked: .*No space left on device"):
+            made.opened()
+    finally:
+        subprocess.run(["umount", full], check=True)
 
 
 @pytest.mark.parametrize("member", ["data.txt", "dea_package.json"])

@@ -6,6 +6,7 @@ It judges nothing; `dea.workspace.validation.checks` does.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -24,6 +25,7 @@ from dea.workspace.packaging.manifest import Manifest, Unreadable
 from dea.workspace.unpacking import DAMAGED, make_read_only, temporary_folder
 
 _MAX_UNPACKED_BYTES = 2**30
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _TIMEOUT_S = 120
 _PROBE = Path(__file__).with_name("probe.py")
 
@@ -144,6 +146,8 @@ def _unpack(archive: zipfile.ZipFile, folder: Path) -> list[str]:
             try:
                 archive.extract(info, folder)
             except DAMAGED as error:
+                if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                    raise  # that says nothing of the package
                 faults.append(f"{info.filename!a} cannot be unpacked: {error}")
     return faults
 
