@@ -40,7 +40,7 @@ _IMPORTS_TESTS = re.compile(
     rb"(^|[;:])[ \t]*(import\s[^\n]*|from\s[^\n]*|from\s[^\n]*\simport\s*\([^)]*)\btests?\b", re.MULTILINE
 )
 _CONTRACT = re.compile(r"dea/remote/(__init__\.py$|contract/)")
-_MENTIONS_DISPATCHER = re.compile(rb"\bremote\b(?!\.contract\b)")
+_MENTIONS_DISPATCHER = re.compile(rb"remote\b(?<![-\w]remote)(?!\.contract\b)")  # not `dea-remote`, a name in messages
 _NAMES_DISPATCHER = re.compile(r"\bdea[./]remote\b(?![./]contract\b)")
 _ENDPOINTS = "botocore/data/endpoints.json"
 _SERVICE_DATA = re.compile(r"(?:botocore|boto3)/data/([^/]+)/")
@@ -107,7 +107,7 @@ def imports_dispatcher(source: bytes) -> bool:
     >>> imports_dispatcher(b"import_module(f'dea.remote.{name}')"), imports_dispatcher(b"'A docstring on dea.remote.'")
     (True, False)
     """
-    if not _MENTIONS_DISPATCHER.search(source):  # few modules need to be parsed
+    if not _MENTIONS_DISPATCHER.search(source):  # few modules need to be parsed, and to begin with a letter is fast
         return False
     try:
         nodes = list(ast.walk(ast.parse(source)))
