@@ -1,7 +1,7 @@
 """Packages of Lambda functions: locked, built for their target, the same bytes from the same inputs.
 
     requirements -> locking                   what a function needs, pinned
-    sources                                   the checkout's own files, read once
+    sources -> inspection                     the checkout's own files, read once and looked at
     distributions -> rules -> bytecode        installed, selected, compiled
     -> segments -> parts -> assembly          compressed once, kept in the cache, joined into the zip
 

@@ -5,10 +5,9 @@ The parts come from `dea.workspace.packaging.parts`; the manifest says what they
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,34 +15,31 @@ from pathlib import Path
 from typing import Any
 
 from dea.remote.contract.packaged import FILE as SCHEMAS
-from dea.workspace import approval, settings, tracked, usage
+from dea.workspace import approval, settings
 from dea.workspace.checkout import ROOT, Function
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.packaging import (
     cache,
     distributions,
+    inspection,
     locking,
     manifest,
     parts,
     requirements,
     rules,
     segments,
-    sources,
 )
 from dea.workspace.packaging.bytecode import Compiler, compiler_for
 from dea.workspace.packaging.parts import Part, Recipe
-from dea.workspace.packaging.requirements import InternalPackage, Requirements
-from dea.workspace.packaging.rules import Uses
+from dea.workspace.packaging.requirements import Requirements
 from dea.workspace.packaging.segments import Segment
-from dea.workspace.packaging.sources import Snapshot, Source
+from dea.workspace.packaging.sources import Snapshot
 from dea.workspace.packaging.targets import Target
 from dea.workspace.settings import Settings
 
 MAX_UNZIPPED_BYTES = 250 * 1024 * 1024  # AWS Lambda Developer Guide, "Lambda quotas": deployment package, unzipped
 MAX_UPLOAD_BYTES = 50 * 1024 * 1024  # the same: zipped, for direct upload
 
-_DEVELOPMENT = ("requirements.txt", "requirements-test.txt", locking.FILE_NAME, "env_vars.yaml", settings.FILE_NAME)
-_DEVELOPMENT_FOLDERS = ("tests",)
 _LARGEST = 5
 _TRIES = 3  # what the cache has lost since, or finds damaged, is made again
 
@@ -136,11 +132,12 @@ def build(
     compiler = compiler_for(target.python)
     if compiler is None and require_pyc:
         raise NoCompiler(without_compiler(target))
-    files = sources.read(function.folder, _own_files(function))
+    files = inspection.own_files(function)
     snapshot = snapshot or Snapshot(root)
     internal = {package: snapshot.files(package) for package in needed.internal}
-    uses = _uses(wanted, lock, needed, files, internal)
-    _check_own(function, wanted, uses, files)
+    packages = frozenset({*lock.versions, *(package.name for package in internal)})
+    uses = inspection.uses_of(wanted, needed, packages, files, internal)
+    inspection.check_own(function, wanted, packages, uses, files)
     recipe = Recipe(target, compiler, uses)
 
     for _ in range(_TRIES):
@@ -220,77 +217,6 @@ def _lock(function: Function, needed: Requirements, progress: Callable[[str], An
         with progress(f"locking {function.name}, which has no {locking.FILE_NAME} yet"):
             locking.lock(function, root=root)
         return locking.read(function, needed)
-
-
-def _own_files(function: Function) -> list[str]:
-    """Return the function's own files that belong into its package: those of the project that are not for development."""
-    files = []
-    for name in tracked.files(function.folder):
-        path = function.folder / name
-        first = name.partition("/")[0]
-        if name in _DEVELOPMENT or first in _DEVELOPMENT_FOLDERS or first.startswith(".") or first.startswith("README"):
-            continue
-        if path.is_symlink():
-            raise WorkspaceError(f"{path} is a symbolic link: put the file itself there")
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise WorkspaceError(f"{str(path)!a} has a name that is not UTF-8: rename it") from None
-        files.append(name)
-    return files
-
-
-def _uses(
-    wanted: Settings,
-    lock: locking.Lock,
-    needed: Requirements,
-    own: Sequence[Source],
-    internal: Mapping[InternalPackage, Sequence[Source]],
-) -> Uses:
-    services = {service for package in internal for service in package.services}
-    ours = [("", file) for file in own] + [(package.path, file) for package in internal for file in internal[package]]
-    modules = [(f"{folder}/{file.name}", file.content) for folder, file in ours if file.name.endswith(".py")]
-    everyone = frozenset({*lock.versions, *(package.name for package in internal)})
-    reads = any(rules.reads_metadata(content) for _, content in modules)
-    return Uses(
-        services=frozenset({*wanted.services, *services, *rules.ALWAYS_SERVICES}),
-        requires=needed.names,
-        reads_metadata_of=everyone if reads else frozenset(),
-        dispatcher=any(
-            rules.imports_dispatcher(content)
-            for path, content in modules
-            if not rules.is_dispatcher(path.removeprefix("./"))
-        ),
-    )
-
-
-def _check_own(function: Function, wanted: Settings, uses: Uses, files: Sequence[Source]) -> None:
-    """Check what can be told of the function's own files before anything is made of them.
-
-    Raises:
-        WorkspaceError: If the handler's module is not there, or a module asks AWS for a service that is not declared.
-    """
-    module = wanted.handler.rpartition(".")[0].replace(".", "/")
-    if not {f"{module}.py", f"{module}/__init__.py"} & {file.name for file in files}:
-        raise WorkspaceError(f"{function.folder} has no module {module}.py, which the handler {wanted.handler} is in")
-    for file in files:
-        if not file.name.endswith(".py"):
-            continue
-        for service, line in _asked_services(file.content):
-            if service not in uses.services:
-                raise WorkspaceError(
-                    f"line {line} of {function.folder / file.name} makes a client of {service!r}, whose description is packaged only if "
-                    f"{settings.FILE_NAME} names it under services"
-                )
-
-
-def _asked_services(source: bytes) -> list[tuple[str, int]]:
-    """Return the services that a module asks AWS for, with the line; of what is no Python, nothing."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return []  # the target's own compiler says so, and better
-    return usage.asked_services(tree)
 
 
 def _check_clashes(segments_by_part: Sequence[tuple[str, Segment]], function: Function) -> None:

@@ -1,7 +1,7 @@
 """Reads the checkout's own files that go into a package, once: what is judged, keyed, compiled and packed is one content.
 
 A file that is saved, or a branch that is switched, while a package is made could otherwise be kept in the cache as what it was
-before. What is chosen of a function's folder is decided in `dea.workspace.packaging.assembly`.
+before. What is chosen of a function's folder is decided in `dea.workspace.packaging.inspection`.
 """
 
 from __future__ import annotations

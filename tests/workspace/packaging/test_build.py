@@ -447,6 +447,33 @@ def test_a_module_of_the_function_may_not_hide_a_package(make_function: MakeFunc
         packaging.build(function, root=root)
 
 
+@pytest.mark.parametrize(("name", "package"), [("one", "one"), ("one_two", "One.Two")])
+def test_a_function_with_the_name_of_what_it_requires_is_an_error(
+    make_function: MakeFunction, root: Path, index: Path, name: str, package: str
+) -> None:
+    """Its module would hide the package's; and the two would be one in the manifest."""
+    make_wheel(index, name, files={f"{name}.py": "" if name == "one" else "X = 1\n", "other.py": ""})
+    with pytest.raises(
+        WorkspaceError, match=rf"the function {name} has the name of a package that it requires: rename it"
+    ):
+        packaging.build(make_function(name, requirements=f"{package}\n"), root=root)
+
+
+def test_compiled_files_of_the_functions_own_are_made_anew(
+    make_function: MakeFunction, root: Path, index: Path
+) -> None:
+    subprocess.run(["git", "init", "-q", root], check=True)  # and nothing says what to ignore
+    function = make_function()
+    (function.folder / "__pycache__").mkdir()
+    for left in (f"__pycache__/tidy.{TAG}.pyc", "__pycache__/gone.cpython-35.pyc"):
+        (function.folder / left).write_bytes(b"stale")
+    built = packaging.build(function, root=root)
+    assert names(built) == {"tidy.py", f"__pycache__/tidy.{TAG}.pyc", packaging.MANIFEST}
+    with zipfile.ZipFile(built.path) as archive:
+        assert len(archive.namelist()) == len(set(archive.namelist()))
+        assert archive.read(f"__pycache__/tidy.{TAG}.pyc") != b"stale"
+
+
 def test_a_non_ascii_file_name_arrives_as_it_is(
     make_function: MakeFunction, root: Path, index: Path, tmp_path: Path
 ) -> None:
