@@ -173,7 +173,7 @@ _ELSEWHERE: dict[tuple[str, str, int], Callable[[], Expected]] = {
     ("docs/how-to/move-from-the-old-scripts", "In a function", 0): lambda: 6,
     ("docs/how-to/move-from-the-old-scripts", "SSM parameters", 0): lambda: 4,
     ("docs/how-to/move-from-the-old-scripts", "On the login node", 0): lambda: 5,
-    ("docs/how-to/package-a-function", "When it fails", 0): lambda: 7,
+    ("docs/how-to/package-a-function", "When it fails", 0): lambda: 9,
     ("docs/how-to/recover-a-lost-run", "Ask again", 0): lambda: 5,
     ("docs/how-to/rotate-keys", "The keys in SSM", 0): lambda: 4,
     ("docs/how-to/run-a-batch-job", "When submitting fails", 0): lambda: {
