@@ -143,6 +143,7 @@ log's lines have tests of their own."""
 _ELSEWHERE: dict[tuple[str, str, int], Callable[[], Expected]] = {
     ("README", "Read on", 0): lambda: 4,
     ("benchmarks/README", "benchmarks", 0): lambda: {*PLAN},
+    ("dea/lambdas/README", "dea-lambdas", 0): lambda: modules_of("lambdas"),
     ("dea/raijin/README", "dea-raijin", 0): lambda: modules_of("raijin"),
     ("dea/remote/README", "dea-remote", 0): lambda: modules_of("remote"),
     ("functions/README", "functions", 0): lambda: 7,
