@@ -153,8 +153,11 @@ def _install(
             distributions.check_complete([*found, *internal, own], recipe.target)
             _check_services(found, recipe.uses)
         with progress("compiling and compressing them"), ThreadPoolExecutor() as threads:
-            reads = rules.metadata_read(found) | recipe.uses.reads_metadata_of
-            uses = replace(recipe.uses, reads_metadata_of=reads)
+            uses = replace(
+                recipe.uses,
+                requires=recipe.uses.requires | rules.required([*found, *internal]),
+                reads_metadata_of=recipe.uses.reads_metadata_of | rules.metadata_read(found),
+            )
             selected = [rules.select(one, uses) for one in found]
             _keep_apart(found, selected)
             return list(threads.map(functools.partial(_distribution_part, replace(recipe, uses=uses)), found, selected))

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dea.workspace.packaging.distributions import Distribution, File
-from dea.workspace.packaging.requirements import normalised
+from dea.workspace.packaging.requirements import name_of, normalised
 
 RULES = {
     "caches": "compiled files that came along: fresh ones are made for the target",
@@ -52,7 +52,7 @@ class Uses:
 
     Attributes:
         services: The AWS services, by boto3's names.
-        requires: The normalised names of packages that the function itself requires.
+        requires: The normalised names of packages that the function itself, or another package than paramiko, requires.
         reads_metadata_of: The packages whose metadata some code may read.
         dispatcher: Whether code that is packaged anyway imports more of `dea.remote` than the contract.
     """
@@ -130,6 +130,11 @@ def _names_dispatcher(node: ast.AST) -> bool:
         case _:
             return False
     return any(map(_NAMES_DISPATCHER.search, names))
+
+
+def required(found: Iterable[Distribution]) -> frozenset[str]:
+    """Return the names of the packages that distributions require, but for paramiko, which asks for more than it needs."""
+    return frozenset(name_of(line) for one in found if one.name != "paramiko" for line in one.requires)
 
 
 def metadata_read(found: Iterable[Distribution]) -> frozenset[str]:

@@ -118,7 +118,8 @@ def test_each_rule_leaves_out_what_it_says(make_function: MakeFunction, root: Pa
     if rule == "dispatcher":
         (root / "dea" / "remote" / "contractor.py").write_text("", "utf-8")
     else:
-        make_wheel(index, name, files={**kept, **left_out}, requires=["invoke"] if rule == "invoke" else [])
+        make_wheel(index, name, files={**kept, **left_out}, requires=["paramiko"] if rule == "invoke" else [])
+    make_wheel(index, "paramiko", requires=["invoke"])
     make_wheel(index, "invoke", files={"invoke/__init__.py": ""})
     built = packaging.build(make_function(requirements=f"{name}\n"), root=root)
     assert set(kept) <= names(built)
@@ -271,6 +272,17 @@ def test_metadata_stays_of_a_name_in_another_spelling_and_of_internal_packages(
 def test_invoke_stays_if_the_function_names_it(make_function: MakeFunction, root: Path, index: Path) -> None:
     make_wheel(index, "invoke", files={"invoke/__init__.py": ""})
     assert "invoke/__init__.py" in names(packaging.build(make_function(requirements="invoke\n"), root=root))
+
+
+def test_invoke_stays_if_another_package_than_paramiko_requires_it(
+    make_function: MakeFunction, root: Path, index: Path
+) -> None:
+    """As fabric does, which imports it at once."""
+    make_wheel(index, "invoke", files={"invoke/__init__.py": ""})
+    make_wheel(index, "paramiko", requires=["invoke>=0"])
+    make_wheel(index, "one", requires=["paramiko", "Invoke>=0"])
+    assert "invoke/__init__.py" not in names(packaging.build(make_function(requirements="paramiko\n"), root=root))
+    assert "invoke/__init__.py" in names(packaging.build(make_function("other", requirements="one\n"), root=root))
 
 
 def test_services_that_the_function_names_are_described(make_function: MakeFunction, root: Path, index: Path) -> None:
