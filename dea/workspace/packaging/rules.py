@@ -17,7 +17,7 @@ from dea.workspace.packaging.requirements import name_of, normalised
 
 RULES = {
     "caches": "compiled files that came along: fresh ones are made for the target",
-    "stubs": "types for a checker (*.pyi, py.typed): nothing reads them at run time",
+    "stubs": "types for a checker (*.pyi, py.typed), unless the package itself reads them",
     "tests": "a package's own tests, unless the package itself imports them",
     "metadata": "what an installer keeps of a package (*.dist-info), unless some code reads it",
     "invoke": "paramiko asks for it to run local programs from an ssh_config, which a session here never reads",
@@ -36,9 +36,13 @@ _READS_METADATA = re.compile(
 )
 _QUOTED_NAME = re.compile(r"[\"']([A-Za-z0-9][A-Za-z0-9._-]*)[\"']", re.ASCII)
 _READS_ALL_METADATA = re.compile(rb"\b(entry_points|distributions|packages_distributions|working_set)\s*\(")
-_IMPORTS_TESTS = re.compile(
-    rb"(^|[;:])[ \t]*(import\s[^\n]*|from\s[^\n]*|from\s[^\n]*\simport\s*\([^)]*)\btests?\b", re.MULTILINE
-)
+# What in a package's own modules keeps a rule from it.
+_READS = {
+    "stubs": re.compile(rb"attach_stub|\.pyi\b"),  # lazy_loader finds in them what to import
+    "tests": re.compile(
+        rb"(^|[;:])[ \t]*(import\s[^\n]*|from\s[^\n]*|from\s[^\n]*\simport\s*\([^)]*)\btests?\b", re.MULTILINE
+    ),
+}
 _CONTRACT = re.compile(r"dea/remote/(__init__\.py$|contract/)")
 _MENTIONS_DISPATCHER = re.compile(rb"remote\b(?<![-\w]remote)(?!\.contract\b)")  # not `dea-remote`, a name in messages
 _NAMES_DISPATCHER = re.compile(r"\bdea[./]remote\b(?![./]contract\b)")
@@ -162,14 +166,13 @@ def metadata_read(found: Iterable[Distribution]) -> frozenset[str]:
 
 def select(distribution: Distribution, uses: Uses) -> Selection:
     """Decide for each file of a distribution whether it goes into the package."""
-    imports_tests = any(
-        _IMPORTS_TESTS.search(file.path.read_bytes())
-        for file in distribution.files
-        if file.name.endswith(".py") and not _is_test(file.name)
-    )
+    modules = [
+        file.path.read_bytes() for file in distribution.files if file.name.endswith(".py") and not _is_test(file.name)
+    ]
+    excepted = {rule for rule, reads in _READS.items() if any(map(reads.search, modules))}
     selection = Selection()
     for file in distribution.files:
-        rule = _rule_against(distribution, file.name, uses, imports_tests=imports_tests)
+        rule = _rule_against(distribution, file.name, uses, excepted)
         if rule is None:
             selection.kept.append(file)
         else:
@@ -196,7 +199,7 @@ def _shortened_endpoints(content: bytes, kept: Iterable[File]) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def _rule_against(distribution: Distribution, name: str, uses: Uses, *, imports_tests: bool) -> str | None:  # noqa: PLR0911 - one for each rule
+def _rule_against(distribution: Distribution, name: str, uses: Uses, excepted: set[str]) -> str | None:  # noqa: PLR0911 - one for each rule
     first, _, rest = name.partition("/")
     if distribution.name == "invoke" and "invoke" not in uses.requires:
         return "invoke"
@@ -204,11 +207,11 @@ def _rule_against(distribution: Distribution, name: str, uses: Uses, *, imports_
         return "dispatcher"
     if "__pycache__" in name.split("/") or name.endswith((".pyc", ".pyo")):
         return "caches"
-    if name.endswith(".pyi") or name.rpartition("/")[2] == "py.typed":
+    if (name.endswith(".pyi") or name.rpartition("/")[2] == "py.typed") and "stubs" not in excepted:
         return "stubs"
     if first.endswith(".dist-info"):
         return None if distribution.name in uses.reads_metadata_of and rest in _METADATA_KEPT else "metadata"
-    if _is_test(name) and not imports_tests:
+    if _is_test(name) and "tests" not in excepted:
         return "tests"
     service = _SERVICE_DATA.match(name)
     if service is not None and (

@@ -222,6 +222,13 @@ def test_tests_stay_if_the_package_imports_them(
     assert "one/tests/fixtures.py" in names(packaging.build(make_function(requirements="one\n"), root=root))
 
 
+def test_stubs_stay_if_the_package_reads_them(make_function: MakeFunction, root: Path, index: Path) -> None:
+    """lazy_loader does, at run time."""
+    lazy = "import lazy_loader\n__getattr__, __dir__, _ = lazy_loader.attach_stub(__name__, __file__)\n"
+    make_wheel(index, "one", files={"one/__init__.py": lazy, "one/__init__.pyi": "from .two import X\n"})
+    assert "one/__init__.pyi" in names(packaging.build(make_function(requirements="one\n"), root=root))
+
+
 def test_metadata_stays_where_a_package_reads_it(make_function: MakeFunction, root: Path, index: Path) -> None:
     make_wheel(
         index,
