@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dea.workspace.interface import menu, print_json, task
+from dea.workspace.interface import menu, task
 
 
 @task(help={"json": "Print JSON instead of tables."})
@@ -250,10 +250,10 @@ def doctor(
     help={
         "name": "The command's name.",
         "state": "The state folder to install for (default: .dea-orchestration in your home folder).",
-        "timeout": "How many seconds its install.sh may take.",
+        "timeout": "How many seconds its install.sh may take (default: 1200, as in an update).",
     }
 )
-def install_command(context: Any, name: str, state: str = "", timeout: float = 1200.0) -> None:
+def install_command(context: Any, name: str, state: str = "", timeout: str = "") -> None:
     """Run a command's install.sh for this checkout, even if that was done before."""
     from dea.workspace import command_installation
 
@@ -352,13 +352,7 @@ def version(context: Any, set: str = "", json: bool = False) -> None:
     """Print the version, or set it in all four distributions at once."""
     from dea.workspace import versions
 
-    if set:
-        for path in versions.bump(set):
-            print(f"changed {path}")
-    elif json:
-        print_json({"version": versions.current(), "written": versions.written()})
-    else:
-        print(versions.current())
+    versions.show(set, as_json=json)
 
 
 # Options that several of the tasks for keys have.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.interface import console
+from dea.workspace.interface import can_ask, is_agreed
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
@@ -61,7 +60,7 @@ def account() -> Account:
         frozen = credentials.get_frozen_credentials()
         identity = session.client("sts").get_caller_identity()
         ssm = session.client("ssm")
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ValueError) as error:  # the last for an endpoint that is no URL
         raise WorkspaceError(f"your AWS credentials cannot be used: {error}") from error
     variables = {
         "AWS_ACCESS_KEY_ID": frozen.access_key or "",
@@ -90,8 +89,7 @@ def confirm(what: str, account: Account) -> None:
     Raises:
         WorkspaceError: If it is not confirmed.
     """
-    answer = console.input(f"{what} as {account.identity} in {account.region}? [y/N] ", markup=False)
-    if answer.strip().lower() not in ("y", "yes"):
+    if not is_agreed(f"{what} as {account.identity} in {account.region}?"):
         raise WorkspaceError("not confirmed: nothing was run")
 
 
@@ -105,7 +103,7 @@ def check_can_confirm(what: str = "--target aws", *, confirmed: bool) -> None:
     Raises:
         WorkspaceError: If there is neither.
     """
-    if not confirmed and not (sys.stdin.isatty() and console.is_terminal):
+    if not confirmed and not can_ask():
         raise WorkspaceError(
             f"{what} uses your own AWS credentials and the real login node, and there is no terminal to confirm that on: "
             "give --yes if it is meant"

@@ -1,4 +1,4 @@
-"""What every Invoke task shares: one clear line for a user's mistake, progress for what takes long, JSON for programs.
+"""What every Invoke task shares: one clear line for a user's mistake, progress and questions on a terminal, JSON for programs.
 
 It holds nothing of what a task does.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 STATUS_FAILED = 1
 STATUS_NOT_TRIED = 2
 """What a task ends with when no check failed and one could not be tried: that is no pass."""
+
+_STATUS_INTERRUPTED = 128 + signal.SIGINT
+_STATUS_NOBODY_READS = 128 + signal.SIGPIPE  # as of a program that the signal ended
 
 _ASKS_FOR_HELP = ("--help", "-h")
 
@@ -88,10 +92,15 @@ def task(*, group: str = "", **options: Any) -> Callable[[Callable[..., int | No
             signal.signal(signal.SIGTERM, _interrupt)
             try:
                 status = body(*args, **kwargs)
+                sys.stdout.flush()
             except WorkspaceError as error:
                 raise Exit(f"inv {called}: {error}", code=STATUS_FAILED) from None
             except KeyboardInterrupt:
-                raise Exit("interrupted", code=130) from None
+                raise Exit("interrupted", code=_STATUS_INTERRUPTED) from None
+            except BrokenPipeError:
+                # What is still to be written goes nowhere, or Python would try it once more at its end, and say so.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise Exit(code=_STATUS_NOBODY_READS) from None
             if status:
                 raise Exit(code=status)
 
@@ -119,6 +128,31 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def number(option: str, text: str, largest: float, *, whole: bool = False) -> float:
+    """Return the number that an option was given as text: Invoke's own conversion would end in a traceback.
+
+    Args:
+        option: The option, for the error.
+        text: What it was given.
+        largest: What it can be at most.
+        whole: Whether it is a whole number, from 0 on; else it is above 0.
+
+    Raises:
+        WorkspaceError: If it is none, or out of that range.
+
+    >>> number("--timeout", "2.5", 900)
+    2.5
+    """
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        value = -1
+    if not (0 <= value <= largest if whole else 0 < value <= largest):
+        kind = "a whole number from 0 to" if whole else "a number above 0, up to"
+        raise WorkspaceError(f"{option} {text!r:.80} is not {kind} {largest:g}")
+    return value
+
+
 @contextmanager
 def progress(what: str) -> Iterator[None]:
     """Show that something is going on while it does: a spinner on a terminal, one line elsewhere."""
@@ -137,6 +171,21 @@ def starting(what: str, manager: AbstractContextManager[_T]) -> Iterator[_T]:
         with progress(what):
             value = stack.enter_context(manager)
         yield value
+
+
+def can_ask() -> bool:
+    """Tell whether somebody at a terminal could answer a question."""
+    return sys.stdin is not None and sys.stdin.isatty() and console.is_terminal
+
+
+def is_agreed(question: str) -> bool:
+    """Ask at the terminal whether it is right; whatever is not `y` or `yes`, the end of input too, is a no."""
+    try:
+        answer = console.input(f"{question} [y/N] ", markup=False)
+    except EOFError:
+        console.print()
+        return False
+    return answer.strip().lower() in ("y", "yes")
 
 
 def print_json(value: Any) -> None:
