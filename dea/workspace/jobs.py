@@ -20,8 +20,8 @@ from dea.lambdas.jobs.table import CONFIG
 from dea.remote.contract.job import FINAL, LOST, STATES, Job, moment
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.interface import print_json, progress
-from dea.workspace.runs import chosen, parse_since, shortened, shown_duration
-from dea.workspace.sandbox import exported_dynamodb
+from dea.workspace.runs import parse_since, shortened, shown_duration
+from dea.workspace.sandbox import check_leads_to, exported_dynamodb
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -218,6 +218,7 @@ def _reading(target: str, name: str) -> Iterator[JobsTable]:
 
 
 def _client(target: str) -> DynamoDBClient:
-    if chosen(target) == "aws":
+    check_leads_to(target, os.environ)
+    if target == "aws":
         return boto3.Session(region_name=os.environ.get("AWS_REGION")).client("dynamodb", config=CONFIG)
     return exported_dynamodb()
