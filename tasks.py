@@ -483,7 +483,8 @@ def keys_install(
         "user": "The account on the login node.",
         "host": "The login node, as functions reach it: name or name:port.",
         "kms-key-id": "The KMS key that encrypts the parameters: id, ARN or alias/NAME.",
-        "host-keys": "The login node's host keys, in a file (default: ask for them, show the fingerprints and have them confirmed).",
+        "host-keys": "The login node's host keys, in a file; of a known_hosts file only its lines count "
+        "(default: ask for them, show the fingerprints and have them confirmed).",
         "keep": "Leave the private key's file where it is.",
         "overwrite": "Replace what is stored under that prefix already.",
         "json": "Print JSON.",
