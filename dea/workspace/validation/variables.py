@@ -28,14 +28,12 @@ class Comparison:
         unread: Variables that are declared and that nothing written out in the function's or our own modules reads.
         unclear: Places where a variable is read whose name is not written out.
         unresolved: Variables that name SSM parameters in a function that does not resolve them.
-        read: How many variables are read.
     """
 
     undeclared: dict[str, str]
     unread: list[str]
     unclear: tuple[str, ...]
     unresolved: list[str]
-    read: int
 
 
 def compare(function: Function, declared: EnvironmentFile, folder: Path) -> Comparison:
@@ -66,7 +64,6 @@ def compare(function: Function, declared: EnvironmentFile, folder: Path) -> Comp
         unread=sorted(names - set(used.variables) - ours),
         unclear=used.unclear_variables,
         unresolved=[] if used.resolves_variables else sorted(parameters),
-        read=len(used.variables),
     )
 
 
