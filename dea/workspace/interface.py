@@ -86,7 +86,8 @@ def task(*, group: str = "", **options: Any) -> Callable[[Callable[..., int | No
             if missing := [name for name in required if given.get(name) in (None, *_ASKS_FOR_HELP)]:
                 options_missing = " and ".join(f"--{name.replace('_', '-')}" for name in missing)
                 raise Exit(
-                    f"inv {called}: {options_missing} is missing; inv --help {called} says what it takes",
+                    f"inv {called}: {options_missing} {'is' if len(missing) == 1 else 'are'} missing; inv --help {called} says what "
+                    "it takes",
                     code=STATUS_FAILED,
                 )
             signal.signal(signal.SIGTERM, _interrupt)

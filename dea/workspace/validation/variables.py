@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dea.workspace import usage
 from dea.workspace.checkout import Function
-from dea.workspace.environment import EnvironmentFile, SsmParameter
+from dea.workspace.environment import DEFAULT_ENVIRONMENT, EnvironmentFile, SsmParameter
 
 # AWS Lambda Developer Guide, "Defined runtime environment variables".
 _OF_LAMBDA = re.compile(
@@ -72,7 +72,7 @@ def placeholders(declared: EnvironmentFile) -> dict[str, str]:
 
     A package is imported with them. No parameter is read for it.
     """
-    values = declared.environments.get("default", {})
+    values = declared.environments.get(DEFAULT_ENVIRONMENT, {})
     names = {*declared.variables, *values}
     known = {
         name: values.get(name, declared.variables[name].default if name in declared.variables else None)
