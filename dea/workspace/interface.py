@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import io
 import json
 import os
 import signal
@@ -91,6 +92,8 @@ def task(*, group: str = "", **options: Any) -> Callable[[Callable[..., int | No
                     code=STATUS_FAILED,
                 )
             signal.signal(signal.SIGTERM, _interrupt)
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(errors="backslashreplace")  # what the terminal's encoding has not is no error
             try:
                 status = body(*args, **kwargs)
                 sys.stdout.flush()
@@ -190,9 +193,12 @@ def is_agreed(question: str) -> bool:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON on stdout."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
-    sys.stdout.write("\n")
+    """Print a value as JSON on stdout: in UTF-8 (RFC 8259), whatever the terminal's encoding is."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.flush()
+    # Half a surrogate pair, as in a file's name that is no text, becomes the escape that JSON itself has for it.
+    sys.stdout.buffer.write(f"{text}\n".encode("utf-8", "backslashreplace"))
+    sys.stdout.buffer.flush()
 
 
 def tell(checks: list[Check], *, as_json: bool) -> int:
