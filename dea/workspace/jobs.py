@@ -21,7 +21,8 @@ from dea.workspace import aws_account
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.interface import print_json, progress
 from dea.workspace.runs import parse_since, shortened, shown_duration
-from dea.workspace.sandbox import check_leads_to, exported_dynamodb
+from dea.workspace.sandbox import exported_dynamodb
+from dea.workspace.sandbox.exported import check_leads_to
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -20,7 +20,8 @@ from dea.workspace import settings as function_settings
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.interface import console, number, print_json, progress, starting
 from dea.workspace.runtime import Deployed, Invocation, Runtime, TaskRoot
-from dea.workspace.sandbox import ACCOUNT, REGION, TARGETS, Sandbox, check_target, sandbox
+from dea.workspace.sandbox import ACCOUNT, REGION, Sandbox, sandbox
+from dea.workspace.sandbox.exported import TARGETS, check_target
 from dea.workspace.settings import Settings
 
 _MAX_TIMEOUT_S = 900.0

@@ -22,7 +22,8 @@ from dea.raijin import CommandResult, RaijinError, RaijinSession, RunLost, RunRe
 from dea.remote.contract import FAILED
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.interface import console, print_json, progress
-from dea.workspace.sandbox import check_leads_to, exported_session
+from dea.workspace.sandbox import exported_session
+from dea.workspace.sandbox.exported import check_leads_to
 
 STATUS_NOT_ENDED = 75
 """What a task ends with while the run goes on (`EX_TEMPFAIL` of sysexits.h): ask again later."""

@@ -18,7 +18,8 @@ from dea.workspace.doctor.host_keys import host_keys
 from dea.workspace.doctor.way import Way
 from dea.workspace.git_pull import DEFAULT_USER_PATH as UPDATE_USER_PATH
 from dea.workspace.interface import progress, starting, tell
-from dea.workspace.sandbox import check_leads_to_aws, check_target, exported_ssm, leads_to_a_sandbox, sandbox
+from dea.workspace.sandbox import check_leads_to_aws, exported_ssm, leads_to_a_sandbox, sandbox
+from dea.workspace.sandbox.exported import check_target
 
 _RETRIES = Retries(give_up_s=0)
 

@@ -8,10 +8,7 @@ user's `~/.ssh` or `~/.aws` is read or written, and nothing is left at the end, 
 
 from dea.workspace.sandbox.client import REGION, LoginNodeKind, Sandbox, sandbox
 from dea.workspace.sandbox.exported import (
-    TARGETS,
-    check_leads_to,
     check_leads_to_aws,
-    check_target,
     exported_dynamodb,
     exported_session,
     exported_ssm,
@@ -22,12 +19,9 @@ from dea.workspace.sandbox.identity import ACCOUNT
 __all__ = [
     "ACCOUNT",
     "REGION",
-    "TARGETS",
     "LoginNodeKind",
     "Sandbox",
-    "check_leads_to",
     "check_leads_to_aws",
-    "check_target",
     "exported_dynamodb",
     "exported_session",
     "exported_ssm",
