@@ -89,9 +89,8 @@ class BatchCommand(RaijinCommand):
         try:
             self.command(record)
         except Exception as error:
-            if (
-                isinstance(error, RaijinError) and error.retryable
-            ):  # the record will be back, and asks for the same run then
+            # A record whose run goes on will be back, and asks for the same run then.
+            if isinstance(error, RaijinError) and error.retryable:
                 self.logger.warning("record is not done yet: %s", error, extra={"record": item})
             else:
                 self.logger.exception("record failed", extra={"record": item})

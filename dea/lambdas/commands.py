@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from dea.lambdas.deadline import MARGIN_S, time_left
 from dea.lambdas.logs import configure_logging
 from dea.lambdas.run_ids import DeliveryRunIds
 from dea.raijin import RaijinSession
+from dea.raijin.credentials import user_path_from
 
 
 class CommandDefinitionError(TypeError):
@@ -123,11 +125,14 @@ class RaijinCommand(BaseCommand):
 
     _time_left: Callable[[], float] | None = None
     _taken: RaijinSession | None = None
+    _user_path: str
 
     @functools.cached_property
     def raijin(self) -> RaijinSession:
         """The session; it connects at its first use, and its connection is kept for the next invocation."""
-        self._taken = warm.take(self.logger)
+        # Whose session it is stays so: the command may set the variable for something else before it gives it back.
+        self._user_path = user_path_from(os.environ)
+        self._taken = warm.take(self._user_path, self.logger)
         return self._taken
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
@@ -151,7 +156,7 @@ class RaijinCommand(BaseCommand):
             session.run_ids = session.remaining_s = None
             if session is self._taken:
                 del self.raijin, self._taken
-                warm.give_back(session, self.logger)
+                warm.give_back(session, self._user_path, self.logger)
             else:
                 session.close()
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, MutableMapping
 from typing import TYPE_CHECKING
 
 from dea.raijin import MissingParameter
-from dea.raijin.credentials import get_ssm_parameters  # the one place that knows what each of AWS's answers means
+from dea.raijin.parameter_store import get_ssm_parameters, how_to_store
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -68,8 +68,8 @@ def read_parameters(names: Iterable[str], *, ssm: SSMClient | None = None) -> di
         values |= get_ssm_parameters(wanted[start : start + _NAMES_AT_ONCE], ssm)
     if missing := [name for name in wanted if name not in values]:
         raise MissingParameter(
-            f"SSM parameters that do not exist in this account and region: {', '.join(missing)}; store each with "
-            f"aws ssm put-parameter --type SecureString --name {missing[0]} --value file://FILE",
+            f"SSM parameters that do not exist in this account and region: {', '.join(missing)}; "
+            f"{how_to_store(missing[0])}",
             *missing,
         )
     return values

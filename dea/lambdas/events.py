@@ -9,6 +9,7 @@ from typing import Any
 
 from dea.lambdas.identity import DELIVERY
 from dea.raijin import Call
+from dea.remote.contract import shown
 
 
 class InvalidEvent(ValueError):
@@ -34,8 +35,8 @@ def fields_of(event: Any, *names: str) -> dict[str, Any]:
     if not isinstance(event, dict):
         raise InvalidEvent(f"the event is no object with {_list(names)}: {event!r:.80}")
     fields = {name: value for name, value in event.items() if name not in beside}
-    if unknown := sorted(map(str, fields.keys() - set(names))):
-        raise InvalidEvent(f"the event has unknown fields: {', '.join(unknown)[:200]}; there are {_list(names)}")
+    if unknown := ", ".join(shown(name) for name in sorted(map(str, fields.keys() - set(names)))):
+        raise InvalidEvent(f"the event has unknown fields: {unknown[:200]}; there are {_list(names)}")
     return fields
 
 

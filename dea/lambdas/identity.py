@@ -179,14 +179,29 @@ def _stated(stated: Any) -> Identity:
         values = [(execution, "Execution", "Id"), (state, "State", "Name"), (state, "State", "EnteredTime")]
         parts = [_filled_in(holder, name, f"{of}.{name}") for holder, of, name in values]
         if stated.get("Map") is not None:
-            index = stated["Map"].get("Item", {}).get("Index") if isinstance(stated["Map"], dict) else None
-            if isinstance(index, bool) or not isinstance(index, int):
-                raise InvalidDelivery(_how(f"Map.Item.Index is {index!r:.80}"))
-            parts.append(json.dumps(stated["Map"], sort_keys=True))
+            parts.append(_map_item(stated["Map"]))
         return Identity("step_functions", tuple(parts))
     if "Id" in stated:
         return Identity("caller", (_filled_in(stated, "Id", "Id"),))
     return Identity("schedule", tuple(_filled_in(stated, name, name) for name in ("ScheduleArn", "ScheduledTime")))
+
+
+def _map_item(stated: Any) -> str:
+    """Return which item of a Map state it is, and of which items of the Map states around it.
+
+    Raises:
+        InvalidDelivery: If an index is not filled in. What an item holds besides is its own, and may look so.
+    """
+    item = stated.get("Item") if isinstance(stated, dict) else None
+    index = item.get("Index") if isinstance(item, dict) else None
+    if isinstance(index, bool) or not isinstance(index, int):
+        raise InvalidDelivery(_how(f"Map.Item.Index is {index!r:.80}"))
+    for name, outer in stated.items():
+        for within in ("Item", "Index"):
+            outer = outer[within] if isinstance(outer, dict) and within in outer else outer  # noqa: PLW2901
+        if isinstance(outer, str) and outer.startswith(_PLACEHOLDERS):
+            raise InvalidDelivery(_how(f"Map.{name} is {outer!r:.80}"))
+    return json.dumps(stated, sort_keys=True)
 
 
 def _filled_in(holder: Any, name: str, path: str) -> str:

@@ -1,35 +1,33 @@
 """Keeps the SSH connection from one invocation to the next: Lambda freezes a process in between, and thaws it.
 
 A command takes the idle session of its user and gives it back at its end; the session itself finds out whether its
-connection is still alive before anything is sent. Two commands at the same time have two sessions, since a session is not
-to be shared between threads; one of them is kept.
+connection is still alive before anything is sent. Two commands at the same time have two sessions, since a session has one
+delivery's run ids and one deadline; one of them is kept.
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 
 from dea.raijin import RaijinSession
-from dea.raijin.credentials import user_path_from
 
 _idle: dict[tuple[str, str], RaijinSession] = {}
 _lock = threading.Lock()
 
 
-def take(logger: logging.Logger) -> RaijinSession:
-    """Return the idle session of the environment's user that logs to this logger, or a new one, not yet connected."""
+def take(user_path: str, logger: logging.Logger) -> RaijinSession:
+    """Return the idle session of a user that logs to this logger, or a new one, not yet connected."""
     with _lock:
-        kept = _idle.pop(_place(logger), None)
-    return kept or RaijinSession(logger=logger)
+        kept = _idle.pop((user_path, logger.name), None)
+    return kept or RaijinSession(user_path=user_path, logger=logger)
 
 
-def give_back(session: RaijinSession, logger: logging.Logger) -> None:
-    """Keep a session for the next command; close it if there is one already."""
+def give_back(session: RaijinSession, user_path: str, logger: logging.Logger) -> None:
+    """Keep a session for the next command of its user; close it if there is one already."""
     with _lock:
-        kept = _idle.setdefault(_place(logger), session)
+        kept = _idle.setdefault((user_path, logger.name), session)
     if kept is not session:
         session.close()
 
@@ -42,7 +40,3 @@ def close() -> None:
         _idle.clear()
     for session in idle:
         session.close()
-
-
-def _place(logger: logging.Logger) -> tuple[str, str]:
-    return user_path_from(os.environ), logger.name

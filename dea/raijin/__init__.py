@@ -7,7 +7,7 @@ import logging
 
 from dea.raijin.calls import Call
 from dea.raijin.connection import Timeouts
-from dea.raijin.credentials import Credentials, get_ssm_parameter, load_credentials
+from dea.raijin.credentials import Credentials, load_credentials
 from dea.raijin.destinations import Destination, ToFile, ToS3
 from dea.raijin.errors import (
     AuthenticationFailed,
@@ -46,6 +46,7 @@ from dea.raijin.errors import (
     UnknownRun,
 )
 from dea.raijin.history import RunRecord
+from dea.raijin.parameter_store import get_ssm_parameter
 from dea.raijin.result import CommandResult
 from dea.raijin.retry import Retries
 from dea.raijin.run_ids import RunIds, random_run_id

@@ -128,9 +128,8 @@ class Connections:
             with self._changing:
                 connection.room = connection.channels - 1
             if connection.room == 0:
-                self._forget(
-                    connection
-                )  # all its sessions are taken by what this side has closed and that side has not
+                # All its sessions are taken by what this side has closed and that side has not.
+                self._forget(connection)
             raise SessionLimitReached(
                 f"{where[0]} refused another channel ({error.text}): close other sessions of this connection (MaxSessions)",
                 *where,

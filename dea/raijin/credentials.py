@@ -5,13 +5,9 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING
 
 import paramiko
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, PartialCredentialsError
-from botocore.session import Session
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -22,11 +18,9 @@ from dea.raijin.errors import (
     InvalidPrivateKey,
     MissingHostKey,
     MissingParameter,
-    ParameterAccessDenied,
-    ParameterStoreNotConfigured,
-    ParameterStoreUnavailable,
     PassphraseProtectedKey,
 )
+from dea.raijin.parameter_store import get_ssm_parameters, how_to_store
 from dea.remote.contract import shown
 
 if TYPE_CHECKING:
@@ -35,12 +29,6 @@ if TYPE_CHECKING:
 USER_PATH_VARIABLE = "DEA_RAIJIN_USER_PATH"
 DEFAULT_USER_PATH = "orchestrator.raijin.users.default"
 SSH_PORT = 22
-
-_BUSY = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException"})
-_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "ExpiredTokenException", "UnrecognizedClientException"})
-
-# A Lambda function has minutes, not hours: no single try may take them all.
-_SSM_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +55,6 @@ def user_path_from(environment: dict[str, str] | os._Environ[str]) -> str:
     return environment.get(USER_PATH_VARIABLE) or DEFAULT_USER_PATH
 
 
-def get_ssm_parameter(name: str, *, ssm: SSMClient | None = None) -> str:
-    """Return the value of one SSM parameter, decrypted.
-
-    Args:
-        name: Its name.
-        ssm: The client to ask with; None for one with this process's AWS settings.
-
-    Raises:
-        MissingParameter: If there is none of that name.
-        ParameterAccessDenied: If the AWS identity may not read or decrypt it.
-        ParameterStoreUnavailable: If SSM does not answer.
-        ParameterStoreNotConfigured: If this process has no AWS region or credentials, or SSM rejects the request.
-    """
-    values = get_ssm_parameters([name], ssm)
-    if name not in values:
-        raise MissingParameter(
-            f"SSM parameter {name} does not exist in this account and region: {_how_to_store(name)}", name
-        )
-    return values[name]
-
-
 def load_credentials(user_path: str | None = None, *, ssm: SSMClient | None = None) -> Credentials:
     """Read the four SSM parameters `<user_path>.user`, `.host`, `.pkey` and `.hostkey` in one call.
 
@@ -107,7 +74,7 @@ def load_credentials(user_path: str | None = None, *, ssm: SSMClient | None = No
     if missing:
         listed = ", ".join(missing)
         raise MissingParameter(
-            f"SSM parameters that do not exist in this account and region: {listed}; {_how_to_store(missing[0])}, "
+            f"SSM parameters that do not exist in this account and region: {listed}; {how_to_store(missing[0])}, "
             f"or name another prefix than {prefix!r} in {USER_PATH_VARIABLE}",
             *missing,
         )
@@ -235,52 +202,8 @@ def _base64(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-def get_ssm_parameters(names: list[str], ssm: SSMClient | None) -> dict[str, str]:
-    """Return the values of those of the named parameters that exist, decrypted, in one request.
-
-    Args:
-        names: Their names, at most ten (*GetParameters*).
-        ssm: The client to ask with; None for one with this process's AWS settings.
-
-    Raises:
-        CredentialsError: As `get_ssm_parameter`, except that a missing one is none.
-    """
-    try:
-        client = ssm or cast("SSMClient", Session().create_client("ssm", config=_SSM_CONFIG))
-        found = client.get_parameters(Names=names, WithDecryption=True)["Parameters"]
-    except ClientError as error:
-        _raise_client_error(error, names)
-    except NoRegionError as error:
-        raise ParameterStoreNotConfigured("no AWS region is configured: set AWS_DEFAULT_REGION", *names) from error
-    except (NoCredentialsError, PartialCredentialsError) as error:
-        raise ParameterStoreNotConfigured(
-            f"{error}: give this process an AWS role or run aws configure", *names
-        ) from error
-    except BotoCoreError as error:
-        raise ParameterStoreUnavailable(f"SSM Parameter Store cannot be asked: {error}", *names) from error
-    return {parameter["Name"]: parameter["Value"] for parameter in found}
-
-
-def _raise_client_error(error: ClientError, names: list[str]) -> NoReturn:
-    code = error.response.get("Error", {}).get("Code", "")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in _DENIED or code.startswith("KMS") or status == HTTPStatus.FORBIDDEN:
-        raise ParameterAccessDenied(
-            f"reading {', '.join(names)} was denied: the role needs ssm:GetParameters on these parameters and kms:Decrypt on their "
-            f"key ({' '.join(str(error).split())})",
-            *names,
-        ) from error
-    if code in _BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise ParameterStoreUnavailable(f"SSM Parameter Store is not available: {error}", *names) from error
-    raise ParameterStoreNotConfigured(f"SSM Parameter Store rejects the request: {error}", *names) from error
-
-
-def _how_to_store(name: str) -> str:
-    return f"store it with aws ssm put-parameter --type SecureString --name {name} --value file://FILE"
-
-
 def _how_to_pin(name: str) -> str:
     return (
         "print the login node's key with ssh-keyscan -t ed25519 HOST, compare its fingerprint with what the site publishes, "
-        f"and {_how_to_store(name)}"
+        f"and {how_to_store(name)}"
     )

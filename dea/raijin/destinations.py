@@ -120,9 +120,8 @@ class ToS3:
         """Have S3 forget the parts."""
         self._waiting.clear()
         if self._upload_id is not None:
-            with contextlib.suppress(
-                Exception
-            ):  # the error that led here is the one to report; a lifecycle rule is left
+            # The error that led here is the one to report; a lifecycle rule is left.
+            with contextlib.suppress(Exception):
                 self._client().abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._upload_id)
 
     def _upload(self, data: bytes) -> None:

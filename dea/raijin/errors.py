@@ -41,7 +41,7 @@ class RaijinError(Exception):
 
 
 class RequestRefused(RaijinError):
-    """The request cannot be sent as it is: it is too long, or not text."""
+    """The request is not sent: it is too long, no list of words, or breaks the schema; or a run id or a time is none."""
 
 
 class SchemaMismatch(RequestRefused):
@@ -91,7 +91,7 @@ class ParameterStoreUnavailable(CredentialsError):
 
 
 class ParameterStoreNotConfigured(CredentialsError):
-    """This process has no AWS region or credentials, or SSM rejects what it asks for."""
+    """This process has no AWS region or credentials, or settings that cannot be used; or SSM rejects what it asks for."""
 
 
 class InvalidHost(CredentialsError):

@@ -26,13 +26,8 @@ from dea.raijin.retry import Deadline, Retries, TokenBucket, Tries
 from dea.raijin.streams import Output
 from dea.remote.contract import FAILED, NOT_FOUND, Receipt, shown, take_receipt
 
-_FINAL = (
-    "exited",
-    "signaled",
-    "timed_out",
-    "cancelled",
-    "lost",
-)  # `lost` yields to a late outcome, but nobody waits for it
+# `lost` yields to a late outcome, but nobody waits for it.
+_FINAL = ("exited", "signaled", "timed_out", "cancelled", "lost")
 
 _INVALID_ANSWERS = 4
 """So many answers in a row that are none of the dispatcher's: something stands in its place, and trying on only delays that."""

@@ -5,11 +5,10 @@ import what a plain dispatch must not.
 """
 
 import json
-import os
 import platform
 
 from dea.remote import __version__, approval, contract
-from dea.remote.approval import SCRIPTS, Unapproved
+from dea.remote.approval import Unapproved, commands_in
 from dea.remote.contract.describe import describe, usage
 from dea.remote.contract.request import Refusal, Request
 from dea.remote.contract.schema import ANY, HIDDEN, label, rule_text
@@ -76,17 +75,12 @@ def answer(site: Site, key: Key, request: Request, client: "str | None" = None) 
 def _list(site: Site, key: Key) -> "tuple[dict[str, object], list[str]]":
     commands = []
     lines = []
-    scripts = os.path.join(site.checkout, SCRIPTS)
     try:
-        names = sorted(os.listdir(scripts))
+        names = commands_in(site.checkout)
     except OSError as error:
-        raise Refusal(REFUSED, f"{scripts} cannot be listed ({error.strerror}): tell the operator") from error
+        raise Refusal(REFUSED, f"{error.filename} cannot be listed ({error.strerror}): tell the operator") from error
     for name in names:
-        if (
-            not contract.is_name(name)
-            or not key.allows(name)
-            or not os.path.lexists(os.path.join(scripts, name, "run"))
-        ):
+        if not contract.is_name(name) or not key.allows(name):
             continue
         summary, problems = _standing(site, key, name)
         commands.append({"name": name, "summary": summary, "problems": problems})

@@ -66,6 +66,16 @@ def find(checkout: str, name: str) -> str:
     return folder
 
 
+def commands_in(checkout: str) -> "list[str]":
+    """Return the names of the folders that hold a `run`, sorted; one of them may be no name that a command can have.
+
+    Raises:
+        OSError: If the folder of the commands cannot be read.
+    """
+    scripts = os.path.join(checkout, SCRIPTS)
+    return [name for name in sorted(os.listdir(scripts)) if os.path.lexists(os.path.join(scripts, name, "run"))]
+
+
 def load_command(checkout: str, name: str) -> "dict[str, Any]":
     """Return the content of a command's approval, without checking that it still holds.
 

@@ -11,7 +11,9 @@ from dea.remote.contract.words import QuotingError, controls_in, join, split
 
 ED25519 = "ssh-ed25519"
 
-_MAIN = "/dea/remote/__main__.py"
+MAIN = "/dea/remote/__main__.py"
+"""What a forced command starts, within its checkout."""
+
 _ED25519_HEAD = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"  # RFC 8709: the type's name, and 32 bytes of key
 _KEY_TYPES = ("ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-")
 _BLANKS = " \t"
@@ -64,7 +66,7 @@ class Entry:
 
     def starts(self, checkout: str) -> bool:
         """Tell whether the forced command starts the dispatcher of a checkout."""
-        return self.label is not None and split(self.options["command"])[0][3] == checkout + _MAIN
+        return self.label is not None and split(self.options["command"])[0][3] == checkout + MAIN
 
 
 def forced_command(
@@ -82,7 +84,7 @@ def forced_command(
     >>> forced_command("/usr/bin/python3", "/home/dea/checkout", "lambda")
     '/usr/bin/python3 -I -S /home/dea/checkout/dea/remote/__main__.py --key lambda'
     """
-    words = [python, "-I", "-S", f"{checkout}{_MAIN}", "--key", label]
+    words = [python, "-I", "-S", f"{checkout}{MAIN}", "--key", label]
     for option, value in (options or {}).items():
         words += [option, value]
     return join([*words, *(["--allow", *allow] if allow else [])])
@@ -220,4 +222,4 @@ def _label_of(command: str) -> "str | None":
         return None
     if operators or len(words) < 6 or words[1:3] != ["-I", "-S"] or words[4] != "--key":
         return None
-    return words[5] if words[3].endswith(_MAIN) else None
+    return words[5] if words[3].endswith(MAIN) else None

@@ -13,6 +13,7 @@ from dea.remote.approval import unsafe
 from dea.remote.authorized_keys import Entry, entry_of
 from dea.remote.contract.request import Refusal, shown
 from dea.remote.contract.status import REFUSED
+from dea.remote.disk import force_to_disk, write_durably
 
 TYPE_CHECKING = False  # as in `typing`: only for annotations
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def edit(path: str, change: "Callable[[bytes], bytes]") -> Edit:
                 return done
             draft = f"{path}{_DRAFT}{os.urandom(6).hex()}"
             try:
-                _write_new(draft, after)
+                write_durably(draft, after)
                 done.backup = _back_up(path, before) if before else None
                 # Who edits without our lock, ssh-copy-id say, appends to the same file.
                 if _content(path, descriptor) != before or not _is_still(path, descriptor):
@@ -173,7 +174,7 @@ def edit(path: str, change: "Callable[[bytes], bytes]") -> Edit:
                 os.rename(draft, path)
             finally:
                 _remove(draft)
-            _sync_folder(folder)
+            force_to_disk(folder)
             done.changed = True
             _remove_old(path)
             return done
@@ -256,7 +257,7 @@ def _back_up(path: str, content: bytes) -> str:
     seconds = time.time()
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1e6):06}Z"
     backup = f"{path}{_BACKUP}{stamp}"
-    _write_new(backup, content)
+    write_durably(backup, content)
     return backup
 
 
@@ -277,23 +278,6 @@ def _remove_old(path: str) -> None:
                 os.unlink(draft)
         except FileNotFoundError:
             continue  # another edit removes it too, or has just made it the file
-
-
-def _write_new(path: str, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        os.fchmod(descriptor, 0o600)  # whatever the umask
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: str) -> None:

@@ -12,6 +12,7 @@ import sys
 from dea.remote.approval import unsafe
 from dea.remote.contract.request import Refusal, shown
 from dea.remote.contract.status import REFUSED, USAGE
+from dea.remote.disk import write_durably
 from dea.remote.releases.errors import ReleaseError
 from dea.remote.releases.settings import FORMAT, Layout, Settings
 from dea.remote.releases.settings import read as read_settings
@@ -169,12 +170,7 @@ def _content_of(source: str) -> str:
 
 def _write(path: str, content: str, mode: int = 0o600) -> None:
     draft = f"{path}.new"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        os.fchmod(descriptor, mode)
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+    write_durably(draft, content.encode("utf-8"), mode)
     os.rename(draft, path)
 
 

@@ -1,4 +1,4 @@
-"""SHA-256 at the least cost: `hashlib` takes four milliseconds to import, the module behind it under one."""
+"""SHA-256 without `hashlib`, whose import would be paid at every request, unlike that of the module behind it."""
 
 try:
     from _sha2 import sha256  # since Python 3.12

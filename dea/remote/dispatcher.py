@@ -53,12 +53,12 @@ def _fixed_request(name: str, raw: bytes) -> Request:
     """Return the request of a key with `--only`: for its command without arguments, whatever was sent.
 
     Of that, no more is heeded than which run it is about and how that is answered: so a broken connection is no reason to
-    run the command twice here either.
+    run the command twice here either, not even if the rest is an option of a newer client's.
     """
     try:
         sent = parse_request(raw)
-    except Refusal:
-        return Request(name)
+    except Refusal as refusal:
+        return Request(name, run_id=refusal.run_id)
     if sent.verb in (RESULT, CANCEL):
         return sent
     return Request(

@@ -93,7 +93,7 @@ class Exchange:
             problems = dict.fromkeys((*refusal.problems, *unrecorded.problems))  # once, if that is why it is refused
             # That there is no such run is a fact that a client decides by, recorded or not.
             is_unknown = self.request is not None and self.request.verb == RESULT and refusal.status == NOT_FOUND
-            refusal = Refusal(NOT_FOUND if is_unknown else unrecorded.status, *problems)
+            refusal = Refusal(NOT_FOUND if is_unknown else unrecorded.status, *problems, run_id=refusal.run_id)
         status = complain(refusal)
         self.hand_out_receipt(
             self.run_id(refusal),

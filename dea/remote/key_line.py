@@ -13,7 +13,7 @@ from dea.remote.authorized_keys import authorized_keys_line, ed25519_key, forced
 from dea.remote.contract.request import Refusal, is_name, shown
 from dea.remote.contract.status import REFUSED, USAGE
 from dea.remote.releases.errors import ReleaseError
-from dea.remote.releases.settings import Layout
+from dea.remote.releases.settings import layout_around
 from dea.remote.releases.settings import read as read_settings
 
 _LABEL = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
@@ -149,10 +149,9 @@ def target_of(checkout: str) -> Target:
     Raises:
         Refusal: If it is a release whose settings cannot be read.
     """
-    root, folder = os.path.split(os.path.dirname(checkout))
-    if folder != "releases":
+    layout = layout_around(checkout)
+    if layout is None:
         return Target(checkout, sys.executable)
-    layout = Layout(root)
     try:
         settings = read_settings(layout)
     except ReleaseError as error:

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 
-from dea.remote.approval import APPROVED, SITE, SITE_APPROVED
+from dea.remote.approval import APPROVED, SCRIPTS, SITE, SITE_APPROVED, commands_in
 
 NAMESPACE = "dea-approval"
 """What the signature is for, so that one made for anything else does not count."""
@@ -50,19 +50,19 @@ def problem_with_signature(path: str, allowed_signers: str) -> "str | None":
     return None
 
 
-def problems_with_signatures(scripts: str, allowed_signers: str) -> "list[str]":
+def problems_with_signatures(checkout: str, allowed_signers: str) -> "list[str]":
     """Return what is wrong with the signatures of all approvals: those of the commands, and the site's.
 
     Args:
-        scripts: The folder of the commands.
+        checkout: The checkout.
         allowed_signers: As for `problem_with_signature`.
 
     Raises:
         SignatureError: As `problem_with_signature`.
         OSError: If an approval cannot be read.
     """
-    paths = [os.path.join(scripts, name, APPROVED) for name in sorted(os.listdir(scripts))]
-    paths = [path for path in paths if os.path.lexists(os.path.join(os.path.dirname(path), "run"))]
+    scripts = os.path.join(checkout, SCRIPTS)
+    paths = [os.path.join(scripts, name, APPROVED) for name in commands_in(checkout)]
     if os.path.lexists(os.path.join(scripts, SITE)):
         paths.append(os.path.join(scripts, SITE_APPROVED))
     found = [(path, problem_with_signature(path, allowed_signers)) for path in paths]

@@ -13,6 +13,7 @@ from benchmark_plot import svg
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from tables import table
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results.json"
 
@@ -56,14 +57,9 @@ def _how(name: str, found: dict[str, Any]) -> nodes.paragraph:
 
 
 def _table(made: dict[str, Any]) -> nodes.table:
-    """Return a table whose first row is its head."""
-    rows = [made["headings"], *made["rows"]]
-    widths = (40, *(60 // (len(rows[0]) - 1) for _ in rows[0][1:]))
-    group = nodes.tgroup("", *(nodes.colspec(colwidth=width) for width in widths), cols=len(widths))
-    cells = [nodes.row("", *(nodes.entry("", nodes.paragraph("", cell)) for cell in row)) for row in rows]
-    group += nodes.thead("", cells[0])
-    group += nodes.tbody("", *cells[1:])
-    return nodes.table("", group)
+    headings = made["headings"]
+    others = len(headings) - 1
+    return table([headings, *made["rows"]], (40, *[60 // others] * others))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -190,7 +190,7 @@ def first_sentence(docstring: str) -> str:
 
 
 class ErrorClassesDirective(SphinxDirective):
-    """Makes a table of the error classes that distributions do not export, from their docstrings."""
+    """Makes a table of the error classes that the page does not describe and distributions do not export, from their docstrings."""
 
     required_arguments = 1
     final_argument_whitespace = True
@@ -198,9 +198,10 @@ class ErrorClassesDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return the table."""
         rows = []
+        page = Path(self.env.doc2path(self.env.docname)).read_text("utf-8")
         for part in self.arguments[0].split():
             for path, one in error_classes(part):
-                if one.name in exported(part):
+                if one.name in exported(part) or f"| `{one.name}` |" in page:
                     continue
                 self.env.note_dependency(str(path))
                 docstring = ast.get_docstring(one)

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from docutils import nodes
-from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -116,13 +115,11 @@ class DrawingDirective(SphinxDirective):
     has_content = True
     required_arguments = 1
     final_argument_whitespace = True
-    option_spec = {"name": directives.unchanged}  # noqa: RUF012 - docutils reads it so
 
     def run(self) -> list[nodes.Node]:
-        """Return the picture; where there is no HTML, the text itself."""
-        text = "\n".join(self.content)
-        picture = nodes.container("", nodes.raw("", svg(text, self.arguments[0]), format="html"), classes=["drawing"])
-        return [picture]
+        """Return the picture."""
+        drawn = svg("\n".join(self.content), self.arguments[0])
+        return [nodes.container("", nodes.raw("", drawn, format="html"), classes=["drawing"])]
 
 
 def first_of(page: str) -> tuple[str, str]:

@@ -8,7 +8,14 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
-PACKAGES = ("dea.raijin", "dea.lambdas", "dea.remote.contract", "dea.workspace.sandbox", "dea.workspace.faults")
+PACKAGES = (
+    "dea.raijin",
+    "dea.lambdas",
+    "dea.lambdas.jobs",
+    "dea.remote.contract",
+    "dea.workspace.sandbox",
+    "dea.workspace.faults",
+)
 
 _logger = logging.getLogger(__name__)
 

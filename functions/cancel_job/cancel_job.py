@@ -3,8 +3,9 @@
 from typing import Any
 
 from dea.lambdas import OrchestratorException, RaijinCommand
-from dea.lambdas.events import InvalidEvent, call_of, fields_of
+from dea.lambdas.events import InvalidEvent, fields_of
 from dea.lambdas.jobs import JobSettings, Tracker, cancelled, is_job_id, perform
+from dea.raijin import Call
 
 
 class CancelJobCommand(RaijinCommand):
@@ -34,7 +35,7 @@ class CancelJobCommand(RaijinCommand):
             )
         record = found[-1]
         if not record.ended:
-            result = perform(self.raijin, call_of({"command": "cancel_job", "arguments": {"id": job_id}}))
+            result = perform(self.raijin, Call.of("cancel_job", job_id))
             if not result.ok:
                 raise OrchestratorException(f"job {job_id} could not be cancelled", *result)
             written = tracker.note([(record, *cancelled(result))])

@@ -1,9 +1,8 @@
 """Runs a command that its function.yaml names, with the arguments that the event gives, once for each event."""
 
-from typing import Any
-
-from dea.lambdas import OrchestratorException, RaijinCommand, answer_of
+from dea.lambdas import OrchestratorException, RaijinCommand
 from dea.lambdas.events import call_of
+from dea.raijin import CommandResult
 
 
 class ExecuteCommand(RaijinCommand):
@@ -11,11 +10,11 @@ class ExecuteCommand(RaijinCommand):
 
     COMMAND_NAME = "execute_command"
 
-    def command(self) -> dict[str, Any]:
+    def command(self) -> CommandResult:
         """Do what the event asks for: `{"command": NAME, "arguments": {NAME: VALUE, ...}}`.
 
         Returns:
-            The answer that `dea.lambdas.answer_of` makes of the result.
+            The result, of which the handler makes an answer that fits.
 
         Raises:
             InvalidEvent: If the event is none of that form. Nothing ran.
@@ -26,7 +25,7 @@ class ExecuteCommand(RaijinCommand):
         result = self.raijin.exec_command(call)
         if not result.ok:
             raise OrchestratorException(f"{call.command.partition(' ')[0]} failed", *result)
-        return answer_of(result)
+        return result
 
 
 handler = ExecuteCommand.handler

@@ -1,49 +1,41 @@
-"""The reference's tables say what the code says: no row too few, none too many.
+"""The tables of the documentation say what the code says: no row too few, none too many.
 
-Each table of the reference is named below with what it must hold: the names in its first column, taken from the code, or,
-where its rows are prose that the code has no list of, how many there are. A table that is not named here fails.
+What each must hold is in `tests/docs/expected.py`. A table that is named neither there nor below fails.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import pwd
 import re
 import subprocess
+import tomllib
 from collections.abc import Callable
-from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from dea.lambdas import jobs
-from dea.lambdas.jobs import metrics
-from dea.lambdas.jobs.table import item_of
 from dea.raijin.credentials import USER_PATH_VARIABLE
-from dea.remote import authorize, bootstrap, fault, gate
-from dea.remote import doctor as remote_doctor
+from dea.remote import gate
 from dea.remote.authorized_keys import forced_command
-from dea.remote.contract import job, receipt, request, schema, status
-from dea.remote.contract.job import Submitted
+from dea.remote.contract import request, schema
 from dea.remote.launch import environment_for
-from dea.remote.releases import pull
-from dea.remote.releases import settings as release_settings
-from dea.remote.schedulers import choose, commands, errors, modules
-from dea.workspace import approval, doctor, environment, interpreters, policy, settings
+from dea.workspace import approval, interpreters
 from dea.workspace.approval import record
-from dea.workspace.approval import schema as described
-from dea.workspace.packaging import rules
 from tests.conftest import ROOT
-from tests.docs.pages import PAGES, Table, blocks, codes, folder, read, tables
-from tests.docs.sources import calls, constants, keys, options, variables_read
+from tests.docs.expected import TABLES, Expected
+from tests.docs.pages import PAGES, Table, blocks, codes, read, tables
+from tests.docs.sources import keys, variables_read
 
-Expected = set[str] | int
-
-
-def exit_statuses() -> set[str]:
-    return {str(value) for name, value in vars(status).items() if name.isupper()}
+# Pages whose tables have tests of their own, here and in test_names.py.
+OWN_TESTS = {
+    "docs/decisions/dependencies.md",
+    "docs/explanation/security-model.md",
+    "docs/reference/audit.md",
+    "docs/reference/environment-variables.md",
+    "docs/reference/errors.md",
+}
 
 
 @pytest.fixture(scope="module")
@@ -96,121 +88,15 @@ def approved_keys(tmp_path: Path) -> set[str]:
     return set(record.document_for("all", tmp_path))
 
 
-def kinds_of_identity() -> set[str]:
-    """Return the kinds of deliveries that are told apart, and those of which nothing is known."""
-    return calls("dea/lambdas/identity.py", "Identity") | calls("dea/lambdas/run_ids.py", "Identity")
-
-
-def prefixes() -> set[str]:
-    """Return the prefixes of SSM parameters that the code and the functions name."""
-    sources = [*ROOT.glob("dea/**/*.py"), *ROOT.glob("functions/*/env_vars.yaml")]
-    named = re.compile(r"orchestrator\.raijin\.users\.[a-z_]+")
-    return {found for path in sources for found in named.findall(path.read_text("utf-8"))}
-
-
-def options_of_command(name: str) -> set[str]:
-    approved = json.loads((ROOT / "raijin_scripts" / name / "approved.json").read_text("utf-8"))
-    return {f"--{rule['name']}" for rule in approved["arguments"]}
-
-
-def options_of(parser: argparse.ArgumentParser) -> set[str]:
-    """Return the options of a word that is by hand only."""
-    return {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
-
-
-def first_record() -> jobs.JobRecord:
-    submitted = Submitted("pbs", "1.gadi-pbs", None, "tidy", "2026-01-01T00:00:00Z")
-    return jobs.recorded(submitted, run_id="run-00000001", command="submit_job", now=submitted.submitted)
-
-
-REFERENCE: dict[tuple[str, str, int], Callable[[], Expected]] = {
-    ("command-yaml", "Keys", 0): lambda: {*described.COMMAND_KEYS},
-    ("command-yaml", "Arguments", 0): lambda: {*described.RULE_KEYS},
-    ("command-yaml", "site.yaml", 0): lambda: {*described.SITE_KEYS},
-    ("env-vars-yaml", "variables", 0): lambda: {*environment._VARIABLE_KEYS},
-    ("function-yaml", "function.yaml", 0): lambda: {*settings._KEYS},
-    ("function-yaml", "services", 0): lambda: {"actions", "resources"} & constants("dea/workspace/settings.py"),
-    ("settings-json", "settings.json", 0): lambda: {one.name for one in fields(release_settings.Settings)} | {"format"},
-    ("protocol", "By key", 0): lambda: {*gate.OPTIONS},
-    ("protocol", "Exit status", 0): exit_statuses,
-    ("protocol", "The receipt", 0): lambda: {
-        *json.loads(receipt.Receipt("run-00000001", "exited", 0, received="now", version="1").encode().strip(b"\x1e\n"))
-    },
-    ("protocol", "Durable runs", 0): lambda: keys("dea/remote/runs/history.py", "_entry"),
-    ("audit", "Check it", 0): lambda: options("dea/remote/audit_check.py", "report"),
-    ("git-pull", "Exit status", 0): lambda: {"0", "1", "2", str(status.BUSY), "128+n"},
-    ("git-pull", "The report", 0): lambda: {*pull.Update("/", print).report},
-    ("git-pull", "What it keeps", 0): lambda: 4,
-    ("package", "What is in it", 0): lambda: 6,
-    ("package", "What stays out", 0): lambda: {*rules.RULES},
-    ("package", "The manifest", 0): lambda: keys("dea/workspace/packaging/assembly.py", "_manifest"),
-    ("run-ids", "What it is made of", 0): lambda: 4,  # the parameters of run_id_of
-    ("run-ids", "What a delivery is known by", 0): lambda: len(kinds_of_identity()),
-    ("ssm-parameters", "SSM parameters", 0): lambda: {f"PREFIX.{part}" for part in policy._PARTS},
-    ("ssm-parameters", "SSM parameters", 1): prefixes,
-    ("errors", "Exit statuses", 0): exit_statuses,
-    ("jobs-table", "The table", 0): lambda: {*item_of(replace(first_record(), unknown_since="2026-01-01T00:00:00Z"))},
-    ("jobs-table", "States", 0): lambda: {*job.STATES},
-    ("jobs-table", "Events", 0): lambda: {*first_record().outbox[0]},
-    ("jobs-table", "Metrics", 0): lambda: {*metrics.of_standing(()), *metrics.of_changes(())},
-    ("jobs-table", "Environment variables", 0): lambda: {
-        name for name in constants("dea/lambdas/jobs/settings.py") if name.startswith("DEA_JOBS_")
-    },
-    ("by-hand", "--authorize", 0): lambda: options_of(authorize._parser()),
-    ("by-hand", "--bootstrap", 0): lambda: options_of(bootstrap._parser()),
-    ("by-hand", "Exit status", 0): lambda: {
-        "0",
-        str(bootstrap.UNFINISHED),
-        str(status.USAGE),
-        str(status.REFUSED),
-    },
-    ("file-formats", "Files", 0): lambda: 15,
-    ("batch-jobs", "JOB", 0): lambda: {*job.Job("1", job.LOST).encode()},
-    ("batch-jobs", "States", 0): lambda: {*job.STATES},
-    ("batch-jobs", "Exit status", 0): lambda: {
-        "0",
-        "1",
-        "2",
-        str(errors.Unreachable.status),
-        str(errors.Uncertain.status),
-    },
-    ("batch-jobs", "What the site says", 0): lambda: {
-        choose.VARIABLE,
-        commands.INTERVAL,
-        modules.INIT,
-        "PBS_CONF_FILE",
-        "SLURM_CONF",
-    },
-    ("batch-jobs", "What the login node keeps", 0): lambda: 5,
-    ("doctor", "On the login node", 0): lambda: options("dea/remote/doctor/answer.py", "report") | {"--json"},
-    ("doctor", "On the login node", 1): lambda: {check.__name__ for check in remote_doctor.CHECKS},
-    ("doctor", "On a developer's machine", 0): lambda: {*doctor.CHECKS},
-}
-"""What the tables of docs/reference hold, by page, heading and number below it. Errors, environment variables and the audit
-log's lines have tests of their own."""
-
-ELSEWHERE: dict[tuple[str, str, int], Callable[[], Expected]] = {
-    ("explanation/exactly-once", "After a kill at each step", 0): lambda: {*fault.STEPS},
-    ("explanation/exactly-once", "Where it is kept", 0): lambda: 8,
-    ("explanation/exactly-once", "The states and what they mean", 0): lambda: 14,
-    ("how-to/check-a-package", "Check a package", 0): lambda: calls("dea/workspace/validation/checks.py", "Check"),
-    ("how-to/update-the-login-node", "Update", 0): lambda: options_of_command("git_pull"),
-}
-"""Tables of other pages that list what the code has."""
-
-OWN_TESTS = {"errors", "environment-variables", "audit"}
-
-
 def found(page: str, heading: str, number: int) -> Table:
-    below = [table for table in tables(read(f"docs/{page}.md")) if table.heading == heading]
+    below = [table for table in tables(read(f"{page}.md")) if table.heading == heading]
     assert len(below) > number, f"{page}.md has no table {number + 1} below {heading!r}"
     return below[number]
 
 
 @pytest.mark.parametrize(
     ("page", "heading", "number", "expected"),
-    [(f"reference/{page}", *rest, wanted) for (page, *rest), wanted in REFERENCE.items()]
-    + [(*place, wanted) for place, wanted in ELSEWHERE.items()],
+    [(*place, wanted) for place, wanted in TABLES.items()],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_table_holds_what_the_code_has(
@@ -226,18 +112,20 @@ def test_a_table_holds_what_the_code_has(
 
 
 def test_the_keys_of_an_approval(tmp_path: Path) -> None:
-    assert set(found("reference/command-yaml", "approved.json", 0).names()) - {"automaton"} == approved_keys(tmp_path)
+    assert set(found("docs/reference/command-yaml", "approved.json", 0).names()) - {"automaton"} == approved_keys(
+        tmp_path
+    )
 
 
 def test_the_types_of_arguments() -> None:
     page = read("docs/reference/command-yaml.md")
-    [types] = [row for row in found("reference/command-yaml", "Arguments", 0).rows if row[0] == "`type`"]
+    [types] = [row for row in found("docs/reference/command-yaml", "Arguments", 0).rows if row[0] == "`type`"]
     assert set(codes(types[2])) == {*schema.TYPES}
     assert {line for line in page.splitlines() if line in schema.TYPES} == {*schema.TYPES}
 
 
 def test_the_lines_of_the_audit_log(audited: list[dict[str, object]]) -> None:
-    lines, events = (found("reference/audit", "A line", number).names() for number in (0, 1))
+    lines, events = (found("docs/reference/audit", "A line", number).names() for number in (0, 1))
     assert set(lines) == {key for line in audited for key in line}
     assert lines.count("outcome") == 2  # it is in the lines of a run's end, and of a question about it
     assert sorted(events) == sorted({str(line["event"]) for line in audited})
@@ -251,7 +139,7 @@ def test_the_grammar_has_every_option_of_a_request() -> None:
 
 def variables(heading: str) -> set[str]:
     """Return the environment variables that a table of their page has in its first column."""
-    named = found("reference/environment-variables", heading, 0).names()
+    named = found("docs/reference/environment-variables", heading, 0).names()
     return {name for name in named if re.fullmatch(r"[A-Z_][A-Z0-9_]*", name)}
 
 
@@ -259,7 +147,7 @@ def test_the_variables_that_commands_get() -> None:
     account = pwd.getpwuid(os.getuid())
     given = environment_for("quota", account, "/home/dea", {})
     assert variables("Given to commands") == {*given} | {"DEA_ATTEMPT_OF", "DEA_PREFIX", "DEA_RUN_ID"}
-    declared = [row[0] for row in found("reference/environment-variables", "Given to commands", 0).rows][-2:]
+    declared = [row[0] for row in found("docs/reference/environment-variables", "Given to commands", 0).rows][-2:]
     assert declared == [
         "what `environment` in `site.yaml` and `command.yaml` says",
         "the variable of a secret argument",
@@ -293,28 +181,58 @@ def test_the_variables_that_lambda_sets_and_so_does_inv_run_lambda() -> None:
     assert variables("Set by `inv run-lambda`") == wanted
 
 
-OF_OPENSSH = {"Host key verification failed"}
+# What OpenSSH and uv say, and we hand on.
+OF_OTHERS = {"Host key verification failed", "was not found"}
 
 
-def test_what_a_failed_update_says_is_what_the_page_says() -> None:
-    [table] = [one for one in tables(read("docs/how-to/update-the-login-node.md")) if one.head[0] == "Said"]
-    said = [codes(row[0])[0] for row in table.rows]
-    assert len(said) == 7, "a row was taken out or added: say so here too"
-    code = " ".join(path.read_text("utf-8") for path in (ROOT / "dea" / "remote").rglob("*.py"))
-    parts = [part.strip(" ,") for text in said for part in text.split("...")]
-    assert [part for part in parts if part not in code and part not in OF_OPENSSH] == []
+@pytest.mark.parametrize(
+    ("page", "part"),
+    [("docs/how-to/update-the-login-node.md", "remote"), ("docs/how-to/package-a-function.md", "workspace")],
+)
+def test_what_a_page_says_that_a_failure_says_is_in_the_code(page: str, part: str) -> None:
+    [table] = [one for one in tables(read(page)) if one.head[0] == "Said"]
+    code = " ".join(path.read_text("utf-8") for path in (ROOT / "dea" / part).rglob("*.py"))
+    parts = [part.strip(" ,") for row in table.rows for part in codes(row[0])[0].split("...")]
+    assert [part for part in parts if part not in code and part not in OF_OTHERS] == []
 
 
-def test_every_table_of_the_reference_is_held_to_the_code() -> None:
-    named = {(f"docs/reference/{page}.md", heading) for page, heading, _ in REFERENCE}
-    named |= {("docs/reference/command-yaml.md", "approved.json")}
-    own = {f"docs/reference/{page}.md" for page in OWN_TESTS}
-    there = {(page, table.heading) for page in folder("reference") if page not in own for table in tables(read(page))}
-    assert there - named == set(), "name each in REFERENCE, with where its rows come from"
+def without_extras(requirements: list[str]) -> set[str]:
+    """Return the names of packages, of requirements or as a page writes them."""
+    return {re.split(r"[\[>=<, ]", one)[0].lower() for one in requirements}
+
+
+def test_every_dependency_says_why_it_is_here() -> None:
+    def declared(path: str) -> set[str]:
+        project = tomllib.loads((ROOT / path).read_text("utf-8"))["project"]
+        return {name for name in without_extras(project["dependencies"]) if not name.startswith("dea-")}
+
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
+    of_groups = [one for name in groups if name != "runtime-client" for one in groups[name] if isinstance(one, str)]
+    page = read("docs/decisions/dependencies.md")
+    said = [without_extras([name for row in one.rows for name in row[0].split(", ")]) for one in tables(page)]
+    assert said == [
+        declared("dea/raijin/pyproject.toml"),
+        declared("dea/workspace/pyproject.toml"),
+        without_extras(of_groups),
+    ]
+    assert declared("dea/remote/pyproject.toml") | declared("dea/lambdas/pyproject.toml") == set()
+
+
+def test_every_table_is_held_to_the_code() -> None:
+    named = {(f"{page}.md", heading, number) for page, heading, number in TABLES}
+    named |= {("docs/reference/command-yaml.md", "approved.json", 0)}
+    there = set()
+    for page in PAGES:
+        seen: list[str] = []
+        for table in tables(read(page)):
+            there.add((page, table.heading, seen.count(table.heading)))
+            seen.append(table.heading)
+    unnamed = {each for each in there - named if each[0] not in OWN_TESTS}
+    assert unnamed == set(), "name each in TABLES, with where its rows come from"
 
 
 def test_a_table_that_lost_a_row_is_noticed() -> None:
-    table = found("reference/protocol", "By key", 0)
+    table = found("docs/reference/protocol", "By key", 0)
     shorter = Table(table.heading, table.head, table.rows[1:])
     assert {name.split()[0] for name in shorter.names()} != {*gate.OPTIONS}
 

@@ -192,6 +192,23 @@ def test_another_user_has_another_session(idle: dict[Any, RaijinSession], monkey
     assert used_by(Asks()) is not first
 
 
+def test_a_session_stays_its_users_whatever_the_command_sets(
+    idle: dict[Any, RaijinSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the next command of the other user would log in with this one's key."""
+
+    class Sets(RaijinCommand):
+        COMMAND_NAME = "asks"
+
+        def command(self) -> None:
+            monkeypatch.setenv("DEA_RAIJIN_USER_PATH", "orchestrator.raijin.users.other")
+
+    first = used_by(Sets())
+    assert used_by(Asks()) is not first
+    monkeypatch.delenv("DEA_RAIJIN_USER_PATH")
+    assert used_by(Asks()) is first
+
+
 def test_what_is_kept_is_closed_when_the_process_ends() -> None:
     code = """
 from dea.lambdas import RaijinCommand, warm

@@ -34,11 +34,15 @@ def test_the_fields_are_found(event: Any) -> None:
         ("example", "no object"),
         ([{"command": "example"}], "no object"),
         ({**FROM_EVENTBRIDGE, "detail": "example"}, "no object"),
-        ({"command": "example", "comand": "x"}, "unknown fields: comand; there are command and arguments"),
-        ({"command": "example", "detail": {}}, "unknown fields: detail"),
-        ({**FROM_EVENTBRIDGE, "detail": {"command": "example", "dea": 1}}, "unknown fields: dea"),
+        ({"command": "example", "comand": "x"}, "unknown fields: 'comand'; there are command and arguments"),
+        ({"command": "example", "detail": {}}, "unknown fields: 'detail'"),
+        ({**FROM_EVENTBRIDGE, "detail": {"command": "example", "dea": 1}}, "unknown fields: 'dea'"),
         # EventBridge's own id says which delivery it is: one in the detail would be passed over.
-        ({**FROM_EVENTBRIDGE, "detail": {"dea_delivery": {"Id": "x"}}}, "unknown fields: dea_delivery"),
+        ({**FROM_EVENTBRIDGE, "detail": {"dea_delivery": {"Id": "x"}}}, "unknown fields: 'dea_delivery'"),
+        (
+            {"command": "example", "a\n[INFO] all is well": 1},
+            r"^the event has unknown fields: 'a\\n\[INFO\] all is well'; .*$",
+        ),
     ],
 )
 def test_what_it_does_not_ask_for_rightly_is_an_error(event: Any, said: str) -> None:

@@ -157,8 +157,9 @@ def test_a_state_is_known_by_its_entry_not_by_its_retry() -> None:
         known(Map={"Item": {"Index": 0}}),
         known(Map={"Item": {"Index": 1}}),
         known(Map={"Item": {"Index": 1}, "Outer": 7}),
+        known(Map={"Item": {"Index": 1, "Value": "$5"}}),  # what an item holds may look like a path
     ]
-    assert len({first, *others}) == 7
+    assert len({first, *others}) == 8
 
 
 def test_a_schedule_is_known_by_its_time() -> None:
@@ -188,6 +189,10 @@ def test_a_caller_can_give_an_id_of_its_own() -> None:
         {**STATE, "Map": {"Item": {"Index": "$$.Map.Item.Index"}}},
         {**STATE, "Map": {"Item": {"Index": True}}},
         {**STATE, "Map": "x"},
+        {**STATE, "Map": {"Item": "x"}},
+        {**STATE, "Map": {"Item": {"Index": 1}, "Outer": "$.outer"}},
+        {**STATE, "Map": {"Item": {"Index": 1}, "Outer": {"Item": {"Index": "$$.Map.Item.Index"}}}},
+        {**STATE, "Map": {"Item": {"Index": 1}, "Outer": "{% $outer %}"}},
         {"ScheduleArn": "<aws.scheduler.schedule-arn>", "ScheduledTime": "<aws.scheduler.scheduled-time>"},
         {**SCHEDULE, "ScheduledTime": 1},
         {"ScheduleArn": SCHEDULE["ScheduleArn"]},

@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncssh
 import pytest
 
-from dea.raijin import InvalidHost, InvalidPrivateKey, ParameterStoreNotConfigured, load_credentials
+from dea.raijin import (
+    InvalidHost,
+    InvalidPrivateKey,
+    ParameterStoreNotConfigured,
+    get_ssm_parameter,
+    load_credentials,
+)
 from dea.raijin.credentials import parse_host, parse_host_keys, parse_private_key, user_path_from
 
 
@@ -64,6 +70,29 @@ def test_without_a_region_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     with pytest.raises(ParameterStoreNotConfigured, match="AWS_DEFAULT_REGION"):
         load_credentials()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [("AWS_PROFILE", "nobody", r"profile \(nobody\)"), ("AWS_DEFAULT_REGION", "no region", "'no region'")],
+)
+def test_settings_that_cannot_be_used_are_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "ap-southeast-2")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ParameterStoreNotConfigured, match=f"{said}.*: mend the AWS settings") as raised:
+        load_credentials()
+    assert not raised.value.retryable
+
+
+def test_a_request_that_is_none_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "ap-southeast-2")
+    with pytest.raises(ParameterStoreNotConfigured, match=r"Names\[0\]") as raised:
+        get_ssm_parameter("")
+    assert "\n" not in str(raised.value)
 
 
 def test_without_aws_credentials_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A checkout of its own behind a forced command. It needs nothing but the standard library, so it writes approvals itself."""
+"""A checkout of its own behind a forced command."""
 
 import collections
 import compileall
@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dea.remote.contract import take_receipt
+from tests.remote.approvals import write_approval
 
 ROOT = Path(__file__).parents[2]
 Answer = collections.namedtuple("Answer", "stdout stderr receipt status")
@@ -49,26 +50,9 @@ class Gate:
             self.approve(name, **document)
         return run
 
-    def approve(self, name, **document):
+    def approve(self, name, **changes):
         """Write what `inv approve` writes."""
-        folder = self.scripts / name
-        covered = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "approved.json"]
-        document = {
-            "format": 1,
-            "command": name,
-            "summary": "For a test.",
-            "arguments": "any",
-            "schema": "0" * 64,
-            "content": "c" * 64,
-            "files": {
-                path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in covered
-            },
-            **document,
-        }
-        approved = folder / "approved.json"
-        approved.write_text(json.dumps(document))
-        approved.chmod(0o644)
-        return approved
+        return write_approval(self.scripts / name, **changes)
 
     def describe_site(self, **document):
         """Write a `site.yaml` and its approval."""
@@ -110,6 +94,11 @@ class Gate:
     def run_folder(self, run_id):
         """Return the folder of one of the key's runs."""
         return self.state / "runs" / "key-test" / run_id
+
+    def starts(self):
+        """Return how often a command was started that adds a line to `starts` in its home folder each time."""
+        path = self.home / "starts"
+        return len(path.read_text().splitlines()) if path.exists() else 0
 
     def logs(self):
         """Return the audit log's files."""

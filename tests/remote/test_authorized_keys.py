@@ -476,7 +476,7 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(file, monkeypatch, call):
         raise OSError(28, "No space left on device")
 
     if call == "write":
-        monkeypatch.setattr(authorized_keys_file, "_write_new", fail)
+        monkeypatch.setattr(authorized_keys_file, "write_durably", fail)
     else:
         monkeypatch.setattr(authorized_keys_file.os, call, fail)
     with pytest.raises(OSError, match="No space left"):

@@ -69,16 +69,11 @@ def failing(gate):
     gate.program = own
 
 
-def starts(gate):
-    path = gate.home / "starts"
-    return len(path.read_text().splitlines()) if path.exists() else 0
-
-
 @pytest.mark.parametrize("call", [NO_WRITE % "/claim", NO_WRITE % "/cancel"])
 def test_without_quota_nothing_is_claimed_and_it_is_said_why(failing, call):
     gate = failing(call)
     answer = gate.ask("--run-id run-0001 talks")
-    assert (answer.status, answer.receipt.outcome, starts(gate)) == (126, "refused", 0)
+    assert (answer.status, answer.receipt.outcome, gate.starts()) == (126, "refused", 0)
     assert QUOTA in answer.stderr
     assert not gate.run_folder("run-0001").exists()
 
@@ -87,7 +82,7 @@ def test_without_quota_for_the_start_nothing_runs(failing):
     gate = failing(NO_LINK)
     gate.options += ("--lost-after", "1")
     answer = gate.ask("--run-id run-0001 talks")
-    assert (answer.receipt.outcome, answer.receipt.status, starts(gate)) == ("lost", None, 0)
+    assert (answer.receipt.outcome, answer.receipt.status, gate.starts()) == ("lost", None, 0)
     failing("")
     assert gate.ask("--run-id run-0001 talks").status == 3
 
@@ -133,7 +128,7 @@ def test_a_cancellation_before_the_start_stays_one_if_the_disk_fails_after_it(fa
     os.kill(supervisor, signal.SIGCONT)
     assert stopped.wait(20) == 143
     assert gate.ask("--result run-0001").receipt.outcome == "cancelled"
-    assert starts(gate) == 0
+    assert gate.starts() == 0
 
 
 def frozen_supervisor(gate):

@@ -46,6 +46,7 @@ PLAIN = {
     "dea.remote.plain_json",
 }
 DURABLE = {
+    "dea.remote.disk",
     "dea.remote.fault",
     "dea.remote.places",
     "dea.remote.runs",

@@ -65,6 +65,14 @@ def test_a_request_that_did_not_run(gate, request_text, status):
     assert (receipt.outcome, receipt.status, receipt.started, receipt.ended) == ("refused", status, None, None)
 
 
+def test_a_request_that_can_neither_be_read_nor_recorded_has_its_receipt(gate):
+    gate.state.write_text("in the state folder's place\n")
+    rest, receipt = receipt_of(gate, "echo_args 'a")
+    assert "a single quote is not closed" in rest
+    assert "the audit log cannot be written" in rest
+    assert (receipt.outcome, receipt.status) == ("refused", 126)
+
+
 def test_a_status_is_known_whatever_signals_the_dispatcher_was_started_without(gate):
     """A parent that ignores SIGCHLD would have the kernel throw the status away."""
     gate.add("seven", "#!/bin/sh\nexit 7\n")

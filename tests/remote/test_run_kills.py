@@ -51,11 +51,6 @@ def counted(gate):
     return gate
 
 
-def starts(gate):
-    path = gate.home / "starts"
-    return len(path.read_text().splitlines()) if path.exists() else 0
-
-
 def retry(gate, until, *options):
     """Ask again as a client does: later, while the login node is busy."""
 
@@ -113,9 +108,9 @@ def test_after_a_kill_at_any_step_a_retry_gets_what_is_known(counted, until, ste
         assert meaning(killed) == (LOST if step in ("supervisor-began", "start-prepared") else AFTER[step])
     answer = retry(counted, until)
     assert meaning(answer) == AFTER[step]
-    assert starts(counted) <= 1
+    assert counted.starts() <= 1
     if AFTER[step] == RESULT:
-        assert starts(counted) == 1
+        assert counted.starts() == 1
         again = counted.ask(RUN)
         assert (meaning(again), again.receipt.ended) == (RESULT, answer.receipt.ended)
     # From another login node it is the same.
@@ -133,7 +128,7 @@ def test_a_frozen_front_process_that_wakes_up_late_runs_nothing_again(counted, u
     front.send_signal(signal.SIGCONT)
     stdout, _ = front.communicate(timeout=20)
     assert (stdout, front.returncode) == (b"out a\n", 3)
-    assert starts(counted) == 1
+    assert counted.starts() == 1
 
 
 @pytest.mark.parametrize(
@@ -149,7 +144,7 @@ def test_a_frozen_supervisor_that_wakes_up_late_runs_nothing_again_and_its_outco
     os.kill(supervisor, signal.SIGCONT)
     late = until(lambda: next((a for a in [counted.ask("--result run-0001")] if a.receipt.outcome != "lost"), None))
     assert meaning(late) == RESULT
-    assert starts(counted) == 1
+    assert counted.starts() == 1
     assert meaning(counted.ask(RUN)) == RESULT
 
 
@@ -167,14 +162,14 @@ def test_whatever_is_killed_whenever_nothing_runs_twice_and_no_answer_contradict
         answer = counted.ask(request_text, *options)
         if answer.receipt is not None and answer.receipt.outcome == "exited":
             known.append(answer.receipt)
-        assert starts(counted) <= 1
+        assert counted.starts() <= 1
     last = retry(counted, until)
     said = meaning(last)
     assert len({(receipt.status, receipt.started, receipt.ended, receipt.stdout_bytes) for receipt in known}) <= 1
     if known:
         assert (said, last.receipt.ended) == (RESULT, known[0].ended)
     if said == RESULT:
-        assert starts(counted) == 1
+        assert counted.starts() == 1
 
 
 def test_fifty_requests_on_two_login_nodes_run_it_once_and_get_the_same(counted):
@@ -189,7 +184,7 @@ def test_fifty_requests_on_two_login_nodes_run_it_once_and_get_the_same(counted)
         assert process.returncode == 3, stderr
         answers.append(stdout)
     assert answers == [b"out a\n"] * 50
-    assert starts(counted) == 1
+    assert counted.starts() == 1
     events = collections.Counter(line["event"] for line in counted.audit())
     assert (events["received"], events["started"], events["ended"], events["replayed"]) == (50, 1, 1, 49)
     assert len(counted.logs()) == 2

@@ -30,11 +30,6 @@ def counted(gate):
     return gate
 
 
-def starts(gate):
-    path = gate.home / "starts"
-    return len(path.read_text().splitlines()) if path.exists() else 0
-
-
 def leave(gate, step):
     """Leave behind what a process leaves that is killed at a step."""
     gate.ask(RUN.replace("counted", "--detach counted"), "--fault", step, "--lost-after", "1")
@@ -67,7 +62,7 @@ def test_a_prepared_folder_without_a_name_is_nothing(counted):
     assert folder.name.startswith(".new-")
     assert asked(counted) == ("refused", 127, False)
     assert counted.ask(RUN).status == 3
-    assert starts(counted) == 1
+    assert counted.starts() == 1
 
 
 def test_a_claim_with_a_heartbeat_is_about_to_start(counted):
@@ -83,10 +78,10 @@ def test_a_claim_without_a_heartbeat_never_started_and_the_next_request_starts_i
     assert asked(counted) == ("lost", None, False)
     waited = counted.ask("--result run-0001")
     assert (waited.status, waited.receipt.outcome, waited.receipt.started) == (125, "lost", None)
-    assert starts(counted) == 0
+    assert counted.starts() == 0
     answer = counted.ask(RUN)
     assert (answer.stdout, answer.status, answer.receipt.replayed) == (b"out a\n", 3, False)
-    assert starts(counted) == 1
+    assert counted.starts() == 1
 
 
 def test_a_start_that_was_prepared_and_not_linked_is_still_a_claim(counted):
@@ -126,7 +121,7 @@ def test_a_start_without_a_heartbeat_is_lost_and_a_late_outcome_wins(gate, until
     (gate.home / "go").touch()
     os.kill(supervisor, signal.SIGCONT)
     until(lambda: asked(gate) == ("exited", 3, True))
-    assert starts(gate) == 1
+    assert gate.starts() == 1
 
 
 @pytest.mark.parametrize(
@@ -138,7 +133,7 @@ def test_a_start_whose_process_is_dead_is_lost_for_good(counted, step):
     for _ in range(2):
         assert counted.ask(RUN).receipt.outcome == "lost"
     assert counted.ask("--cancel run-0001").receipt.outcome == "lost"
-    assert starts(counted) <= 1
+    assert counted.starts() <= 1
 
 
 def test_a_start_that_is_an_outcome_too_was_cancelled_before_it(counted):
@@ -148,7 +143,7 @@ def test_a_start_that_is_an_outcome_too_was_cancelled_before_it(counted):
     assert "started" in files(counted)
     assert asked(counted) == ("cancelled", 143, False)
     assert counted.ask(RUN).status == 143
-    assert starts(counted) == 0
+    assert counted.starts() == 0
 
 
 def test_a_wish_to_cancel_is_heard_by_whoever_starts_it_later(counted):
@@ -157,7 +152,7 @@ def test_a_wish_to_cancel_is_heard_by_whoever_starts_it_later(counted):
     (counted.run_folder("run-0001") / "cancel").write_text("1")
     answer = counted.ask(RUN)
     assert (answer.status, answer.receipt.outcome, answer.receipt.started) == (143, "cancelled", None)
-    assert starts(counted) == 0
+    assert counted.starts() == 0
 
 
 def test_an_outcome_is_the_end_whatever_else_is_there(counted):
@@ -175,7 +170,7 @@ def test_an_outcome_without_output_was_pruned(counted):
     answer = counted.ask(RUN)
     assert (answer.stdout, answer.status, answer.receipt.outcome) == (b"", 3, "exited")
     assert (answer.receipt.stdout_bytes, answer.receipt.stdout_stored) == (6, 0)
-    assert starts(counted) == 1
+    assert counted.starts() == 1
 
 
 def test_a_claim_on_its_way_out_is_nothing(counted):
@@ -194,7 +189,7 @@ def test_a_folder_that_is_no_claim_runs_nothing(counted, content):
     assert (answer.stdout, answer.status) == (b"", 126)
     assert b"the state folder cannot be written" in answer.stderr
     assert asked(counted) == ("refused", 127, False)
-    assert starts(counted) == 1
+    assert counted.starts() == 1
 
 
 def test_a_claim_whose_files_are_gone_runs_nothing(counted):
@@ -205,7 +200,7 @@ def test_a_claim_whose_files_are_gone_runs_nothing(counted):
     assert counted.ask(RUN).status == 3
     (folder / "outcome").unlink()
     assert counted.ask(RUN).receipt.outcome == "lost"
-    assert starts(counted) == 1
+    assert counted.starts() == 1
 
 
 def test_the_whole_state_can_be_moved(counted):
@@ -238,7 +233,7 @@ def test_a_command_whose_end_was_not_seen_is_lost_and_not_refused(counted, until
     for _ in range(2):
         answer = counted.ask(RUN)
         assert (answer.status, answer.receipt.outcome, answer.receipt.status) == (125, "lost", None)
-    until(lambda: starts(counted) == 1)
+    until(lambda: counted.starts() == 1)
 
 
 def test_a_supervisor_that_fails_tells_the_systems_log_and_does_not_wait_for_it(counted, until, tmp_path):
@@ -283,7 +278,7 @@ def test_a_failure_after_the_claim_is_never_called_refused(counted, until):
     clock.unlink()
     (counted.home / "go").touch()
     assert counted.ask("--run-id run-0001 waits a").status == 3
-    assert starts(counted) == 1
+    assert counted.starts() == 1
 
 
 def test_a_run_that_is_over_is_not_refused_because_the_question_cannot_be_recorded(counted):
@@ -301,4 +296,4 @@ def test_a_run_that_is_over_is_not_refused_because_the_question_cannot_be_record
     audit.unlink()
     (counted.state / "audit.away").rename(audit)
     assert counted.ask(RUN).status == 3
-    assert starts(counted) == 1
+    assert counted.starts() == 1

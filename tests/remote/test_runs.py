@@ -36,11 +36,6 @@ def gated(gate):
     (gate.home / "go").touch()
 
 
-def starts(gate):
-    path = gate.home / "starts"
-    return len(path.read_text().splitlines()) if path.exists() else 0
-
-
 def test_the_same_id_is_replayed(counted):
     first = counted.ask("--run-id run-0001 counted a b")
     second = counted.ask("--run-id run-0001 counted a b")
@@ -48,7 +43,7 @@ def test_the_same_id_is_replayed(counted):
     assert first.status == second.status == 3
     assert (first.receipt.replayed, second.receipt.replayed) == (False, True)
     assert first.receipt.ended == second.receipt.ended
-    assert starts(counted) == 1
+    assert counted.starts() == 1
 
 
 def test_a_result_is_asked_for_without_the_request(counted):
@@ -78,7 +73,7 @@ def test_a_running_run_is_followed_to_its_end(gated):
     for process in (first, second, third):
         assert process.communicate(timeout=20)[0] == b"second\n"
         assert process.returncode == 0
-    assert starts(gated) == 1
+    assert gated.starts() == 1
 
 
 def test_a_command_outlives_its_connection(gated, until):
@@ -113,7 +108,7 @@ def test_a_detached_run_answers_at_once_and_says_nothing(gated, until):
     until(lambda: gated.ask("--run-id run-0001 --detach gated").receipt.outcome == "exited")
     over = gated.ask("--result run-0001 --detach --from-stdout 6")
     assert (over.stdout, over.status, over.receipt.status) == (b"second\n", 0, 0)
-    assert starts(gated) == 1
+    assert gated.starts() == 1
 
 
 def test_the_connection_ends_though_the_run_goes_on(gated):
@@ -143,7 +138,7 @@ def test_the_same_id_for_another_request_is_refused_naming_the_difference(counte
     answer = counted.ask(f"--run-id run-0001 {request_text}")
     assert (answer.stdout, answer.status, answer.receipt.outcome) == (b"", 126, "refused")
     assert difference in answer.stderr.decode()
-    assert starts(counted) == 1
+    assert counted.starts() == 1
 
 
 def test_words_that_come_to_the_same_arguments_are_the_same_request(counted):
@@ -207,7 +202,7 @@ def test_a_key_sees_only_the_runs_of_its_own_label(counted, request_text):
     assert json.loads(counted("--history --json").stdout) == {"runs": []}
     # The same id with another key is another run.
     assert not counted.ask("--run-id run-0001 counted c").receipt.replayed
-    assert starts(counted) == 2
+    assert counted.starts() == 2
 
 
 @pytest.mark.parametrize("label", ["../../x", "a b", "key-test", "by-hand", "é", ".", "x" * 128])
@@ -254,13 +249,10 @@ def test_a_program_that_cannot_be_started_stays_refused(gate):
 
 
 def test_what_cannot_be_recorded_claims_nothing(counted):
-    (counted.state / "audit").mkdir(parents=True)
-    log = counted.state / "audit"
-    for name in ("audit",):
-        log.rmdir()
-        (counted.state / name).write_text("in the way")
+    counted.state.mkdir(parents=True)
+    (counted.state / "audit").write_text("in the way")
     answer = counted.ask("--run-id run-0001 counted a")
-    assert (answer.status, starts(counted)) == (126, 0)
+    assert (answer.status, counted.starts()) == (126, 0)
     assert b"the audit log cannot be written" in answer.stderr
     assert not counted.run_folder("run-0001").exists()
     (counted.state / "audit").unlink()
@@ -370,7 +362,7 @@ def test_a_claim_that_never_started_is_cancelled_for_good(counted):
     assert (answer.receipt.outcome, answer.receipt.status, answer.receipt.started) == ("cancelled", 143, None)
     again = counted.ask("--run-id run-0001 counted a")
     assert (again.stdout, again.status, again.receipt.outcome) == (b"", 143, "cancelled")
-    assert starts(counted) == 0
+    assert counted.starts() == 0
 
 
 def test_a_new_attempt_runs_what_was_asked_for(counted):
@@ -392,7 +384,7 @@ def test_a_new_attempt_runs_what_was_asked_for(counted):
         ("run-0001-a2", 2, "run-0001"),
         ("run-0001", 1, None),
     ]
-    assert starts(counted) == 3
+    assert counted.starts() == 3
 
 
 def test_a_further_attempt_is_told_the_first_ones_id(gate):
@@ -422,7 +414,7 @@ def test_a_new_attempt_is_checked_as_if_it_had_been_sent(counted):
     (counted.scripts / "counted" / "run").write_text("#!/bin/sh\necho changed\n")
     assert counted.ask("--run-id run-0002 --rerun run-0001").status == 126
     assert counted.ask("--run-id run-0002 --rerun run-0009").status == 127
-    assert starts(counted) == 1
+    assert counted.starts() == 1
 
 
 def test_by_hand_runs_are_durable_too_and_nothing_is_recorded(counted, tmp_path):

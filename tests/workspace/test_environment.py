@@ -205,7 +205,7 @@ def test_a_parameter_that_does_not_exist_is_told_with_its_variable(ssm: SSMClien
     with pytest.raises(WorkspaceError) as raised:
         environment.fetch({"TOKEN": "dea.gone", "KNOWN": "dea.p0"}, ssm)
     said = str(raised.value)
-    assert said.startswith("TOKEN: SSM parameters that do not exist in this account and region: dea.gone; store each")
+    assert said.startswith("TOKEN: SSM parameters that do not exist in this account and region: dea.gone; store it")
     assert said.endswith("--set TOKEN=VALUE")
     assert SECRET not in said
 

@@ -3,6 +3,7 @@
 import os
 import time
 
+from dea.remote.authorized_keys import MAIN
 from dea.remote.checks import Check, listed
 from dea.remote.doctor.node import Gate, Node
 
@@ -16,7 +17,7 @@ def forced_commands(node: Node) -> Check:
     """Each key of this checkout is restricted to a forced command that the dispatcher can read."""
     if not node.gates:
         others = f"; other lines lead to {listed(node.elsewhere)}" if node.elsewhere else ""
-        line = f'restrict,command="PYTHON -I -S {node.site.checkout}/dea/remote/__main__.py --key LABEL" KEY'
+        line = f'restrict,command="PYTHON -I -S {node.site.checkout}{MAIN} --key LABEL" KEY'
         return Check("forced_commands", False, f"no key leads to this checkout{others}", f"add a line: {line}")
     problems = [f"{gate.line}: {problem}" for gate in node.gates for problem in _problems_with(gate, node)]
     states = sorted({gate.site.state for gate in node.gates if gate.site is not None})
@@ -63,9 +64,7 @@ def _problems_with_words(gate: Gate, node: Node) -> "list[str]":
     if not program.endswith(".py"):
         problems.append("it names the folder dea/remote: name the file __main__.py in it, which starts faster")
     if node.layout is not None and f"/releases/{os.path.basename(node.site.checkout)}/" in program:
-        problems.append(
-            f"it names one release: name {node.layout.current}/dea/remote/__main__.py, or no update reaches it"
-        )
+        problems.append(f"it names one release: name {node.layout.current}{MAIN}, or no update reaches it")
     return problems
 
 

@@ -3,10 +3,9 @@
 import os
 from dataclasses import dataclass
 
-from dea.remote.authorized_keys import parse
+from dea.remote.authorized_keys import MAIN, parse
 from dea.remote.contract.words import QuotingError, split
 
-_PROGRAM = "/dea/remote/__main__.py"
 _FOLDER = "/dea/remote"  # the slow form, which works too
 
 
@@ -81,7 +80,7 @@ def read(path: str) -> "list[KeyLine]":
 
 
 def _checkout_in(word: str) -> "str | None":
-    for end in (_PROGRAM, _FOLDER):
+    for end in (MAIN, _FOLDER):
         if word.endswith(end):
             return word[: -len(end)]
     return None

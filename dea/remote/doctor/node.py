@@ -10,7 +10,7 @@ from dea.remote.decision import Key, Site
 from dea.remote.doctor.key_lines import KeyLine, read
 from dea.remote.gate import OPTIONS, STATE_FOLDER, read_options
 from dea.remote.releases.errors import ReleaseError
-from dea.remote.releases.settings import Layout, Settings
+from dea.remote.releases.settings import Layout, Settings, layout_around
 from dea.remote.releases.settings import read as read_settings
 
 AUTHORIZED_KEYS = (".ssh/authorized_keys", ".ssh/authorized_keys2")
@@ -130,10 +130,9 @@ def _gate(line: KeyLine, checkout: str, account: "pwd.struct_passwd") -> Gate:
 
 
 def _settings_of(checkout: str) -> "tuple[Layout | None, Settings | None, str]":
-    root, folder = os.path.split(os.path.dirname(checkout))
-    if folder != "releases":
+    layout = layout_around(checkout)
+    if layout is None:
         return None, None, ""
-    layout = Layout(root)
     try:
         return layout, read_settings(layout), ""
     except (ReleaseError, OSError) as error:

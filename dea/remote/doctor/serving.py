@@ -65,9 +65,8 @@ def signatures(node: Node) -> Check:
         return Check(
             "signatures", True, "self-approved: whoever can commit can approve, as settings.json names no approvers"
         )
-    scripts = os.path.join(node.site.checkout, SCRIPTS)
     try:
-        problems = problems_with_signatures(scripts, approvers)
+        problems = problems_with_signatures(node.site.checkout, approvers)
     except (SignatureError, OSError) as error:
         return Check(
             "signatures", None, f"not compared with {approvers}: {error}", "install what is missing, and ask again"

@@ -6,7 +6,7 @@ import socket
 import stat
 import subprocess
 
-from dea.remote.approval import Unapproved, load_command, load_site, unsafe
+from dea.remote.approval import Unapproved, commands_in, load_command, load_site, unsafe
 from dea.remote.checks import Check, listed
 from dea.remote.contract import is_name
 from dea.remote.decision import MAX_OUTPUT_BYTES
@@ -165,11 +165,8 @@ def _longest_timeout(node: Node, site_s: "int | None") -> "int | None":
     """Return the longest time that a command may take, or None if one may take any."""
     if site_s is not None:
         return site_s  # each command's own is lower
-    scripts = os.path.join(node.site.checkout, "raijin_scripts")
     longest = 0
-    for name in sorted(os.listdir(scripts)) if os.path.isdir(scripts) else ():
-        if not is_name(name) or not os.path.lexists(os.path.join(scripts, name, "run")):
-            continue
+    for name in filter(is_name, commands_in(node.site.checkout)):
         try:
             own = load_command(node.site.checkout, name).get("timeout")
         except Unapproved:

@@ -22,13 +22,13 @@ _CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(_HERE)))
 sys.path[:] = [entry for entry in sys.path if entry and os.path.realpath(entry) != _HERE]
 sys.path.append(_CHECKOUT)
 
-from dea.remote.approval import Unapproved  # noqa: E402 - importable only now
+from dea.remote.approval import SCRIPTS, Unapproved  # noqa: E402 - importable only now
 from dea.remote.contract import is_name  # noqa: E402
 from dea.remote.decision import Site  # noqa: E402
 from dea.remote.gate import STATE_FOLDER  # noqa: E402
 from dea.remote.installed import FAILED  # noqa: E402
 from dea.remote.releases.errors import ReleaseError  # noqa: E402
-from dea.remote.releases.install import TIMEOUT_S, install  # noqa: E402
+from dea.remote.releases.install import NONE, TIMEOUT_S, install  # noqa: E402
 
 
 def main(argv: "list[str]") -> int:
@@ -70,14 +70,16 @@ def main(argv: "list[str]") -> int:
 
 def _update(options: argparse.Namespace) -> int:
     from dea.remote.releases.pull import Update
+    from dea.remote.releases.settings import layout_around
 
     root = options.root
     if root is None:
-        root, folder = os.path.split(os.path.dirname(_CHECKOUT))
-        if folder != "releases":
+        layout = layout_around(_CHECKOUT)
+        if layout is None:
             raise ReleaseError(
                 f"{_CHECKOUT} is no release, but a checkout that serves in place: update it by hand with git pull"
             )
+        root = layout.root
     if options.rollback and options.force:
         raise ReleaseError("--rollback and --force exclude each other: one goes back, the other forward")
     update = Update(root, _say, dry_run=options.dry_run, rollback=options.rollback, force=options.force)
@@ -89,14 +91,14 @@ def _update(options: argparse.Namespace) -> int:
 
 
 def _install(site: Site, name: str, timeout_s: float) -> int:
-    if not is_name(name) or not os.path.isdir(os.path.join(site.checkout, "raijin_scripts", name)):
+    if not is_name(name) or not os.path.isdir(os.path.join(site.checkout, SCRIPTS, name)):
         raise ReleaseError(f"there is no command {ascii(name)[:80]} in {site.checkout}")
     try:
         outcome, reason = install(site, name, timeout_s=timeout_s, anew=True)
     except Unapproved as unapproved:
         raise ReleaseError(f"{name}: {'; '.join(unapproved.problems)}") from None
     _say(
-        f"{name}: {'its install.sh ' if outcome != 'none' else 'install.sh: '}{outcome}"
+        f"{name}: {'its install.sh ' if outcome != NONE else 'install.sh: '}{outcome}"
         + (f": {reason}" if reason else "")
     )
     return 1 if outcome == FAILED else 0

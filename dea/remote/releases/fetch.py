@@ -69,7 +69,7 @@ class Git:
 
     def __init__(self, folder: str, settings: Settings) -> None:
         self.folder = folder
-        self._settings = settings
+        self.settings = settings
 
     def ask(self, *arguments: str) -> bytes:
         """Run git in the repository and return what it prints.
@@ -108,8 +108,8 @@ class Git:
             raise ReleaseError(f"git is not there: its folder must be in site.yaml's path ({_search_path()})")
         configuration = {
             **_CONFIGURATION,
-            f"protocol.{'ssh' if self._settings.is_ssh else 'file'}.allow": "always",
-            "gpg.ssh.allowedSignersFile": self._settings.commit_signers or os.devnull,
+            f"protocol.{'ssh' if self.settings.is_ssh else 'file'}.allow": "always",
+            "gpg.ssh.allowedSignersFile": self.settings.commit_signers or os.devnull,
         }
         options = [word for name, value in configuration.items() for word in ("-c", f"{name}={value}")]
         return [program, *options, "--git-dir", self.folder, *arguments]
@@ -130,7 +130,7 @@ class Git:
             "GIT_OPTIONAL_LOCKS": "0",
             "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_SSH_VARIANT": "ssh",
-            "GIT_SSH_COMMAND": ssh_command(self._settings),
+            "GIT_SSH_COMMAND": ssh_command(self.settings),
         }
 
 
@@ -192,7 +192,7 @@ def follows(git: Git, old: str, new: str) -> bool:
 
 
 def _fetched(git: Git) -> "subprocess.CompletedProcess[bytes]":
-    settings = git._settings
+    settings = git.settings
     return git.run(
         "fetch",
         "--quiet",

@@ -9,7 +9,7 @@ import hashlib
 import os
 import stat
 
-from dea.remote.approval import APPROVED, SCRIPTS, Unapproved
+from dea.remote.approval import APPROVED, SCRIPTS, Unapproved, commands_in
 from dea.remote.contract import is_name
 from dea.remote.contract.request import Refusal, shown
 from dea.remote.decision import INSTALL, Key, Site, check_approval, find_allowed
@@ -51,12 +51,9 @@ def prepare(
 
 def approvals(site: Site) -> "tuple[dict[str, dict[str, Any]], list[str]]":
     """Return the approvals of all commands by name, and what is wrong with them: nothing else than all of them will do."""
-    scripts = os.path.join(site.checkout, SCRIPTS)
     found: "dict[str, dict[str, Any]]" = {}
     problems: "list[str]" = []
-    for name in sorted(os.listdir(scripts)):
-        if not os.path.lexists(os.path.join(scripts, name, "run")):
-            continue
+    for name in commands_in(site.checkout):
         if not is_name(name):
             problems.append(f"{shown(name)} is no name of a command: [a-z][a-z0-9_]{{0,63}}")
             continue

@@ -14,11 +14,12 @@ import time
 from dea.remote.approval import APPROVED, SCRIPTS
 from dea.remote.audit import timestamp
 from dea.remote.decision import state_of
+from dea.remote.disk import force_to_disk
 from dea.remote.gate import STATE_FOLDER
 from dea.remote.releases import clean, self_test, switch, tree
 from dea.remote.releases.errors import ReleaseError
 from dea.remote.releases.fetch import Git, check_signed, fetch, follows
-from dea.remote.releases.install import DUE
+from dea.remote.releases.install import DUE, KEPT, NONE
 from dea.remote.releases.settings import Layout, Settings, check_owned, read
 from dea.remote.releases.turn import Turn
 from dea.remote.signature import SignatureError, problems_with_signatures
@@ -176,7 +177,7 @@ class Update:
             os.rename(layout.repository, f"{layout.repository}.old-{self._token}")
             raise
         os.rename(draft, release)
-        tree.sync_folder(layout.releases)
+        force_to_disk(layout.releases)
         self._say(f"built releases/{commit}")
         return release
 
@@ -191,10 +192,10 @@ class Update:
                 change = "added"
             else:
                 change = "unchanged" if before[name] == after[name] else "changed"
-            outcome = outcomes.get(name, "none")
+            outcome = outcomes.get(name, NONE)
             self.report["commands"][name] = {"change": change, "install": outcome}
-            if change != "unchanged" or outcome not in ("none", "kept"):
-                self._say(f"{name}: {change}" + (f", install.sh: {outcome}" if outcome != "none" else ""))
+            if change != "unchanged" or outcome not in (NONE, KEPT):
+                self._say(f"{name}: {change}" + (f", install.sh: {outcome}" if outcome != NONE else ""))
 
 
 def state_folder(settings: Settings) -> str:
@@ -205,7 +206,7 @@ def state_folder(settings: Settings) -> str:
 
 def _check_signatures(release: str, approvers: str) -> None:
     try:
-        problems = problems_with_signatures(os.path.join(release, SCRIPTS), approvers)
+        problems = problems_with_signatures(release, approvers)
     except (SignatureError, OSError) as error:
         raise ReleaseError(f"the approvals' signatures cannot be checked: {error}") from error
     if problems:

@@ -71,6 +71,16 @@ class Layout:
         return os.path.basename(target)
 
 
+def layout_around(checkout: str) -> "Layout | None":
+    """Return where things are around a release, or None if a checkout is none.
+
+    >>> layout_around("/home/dea/root/releases/4f1c"), layout_around("/home/dea/clone")
+    (Layout(root='/home/dea/root'), None)
+    """
+    layout = Layout(os.path.dirname(os.path.dirname(checkout)))
+    return layout if layout.releases == os.path.dirname(checkout) else None
+
+
 @dataclass(frozen=True)
 class Settings:
     """What updates are configured with.

@@ -5,9 +5,9 @@ import os
 import time
 
 from dea.remote.audit import timestamp
+from dea.remote.disk import force_to_disk, write_durably
 from dea.remote.releases.errors import ReleaseError
 from dea.remote.releases.settings import Layout
-from dea.remote.releases.tree import sync_folder
 
 TYPE_CHECKING = False  # as in `typing`: only for annotations
 if TYPE_CHECKING:
@@ -73,17 +73,13 @@ def switch_to(layout: Layout, commit: str, token: str, *, rollback: bool) -> Non
     # Written before: a switch that is written down and did not happen is harmless, one that nobody knows of is not.
     done = [*switches(layout), _entry(layout.serving(), commit, rollback)][-_KEPT:]
     draft = f"{layout.switches}.new-{token}"
-    with open(draft, "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o644)
-        json.dump({"format": FORMAT, "switches": done}, file, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
+    record = json.dumps({"format": FORMAT, "switches": done}, indent=1)
+    write_durably(draft, f"{record}\n".encode("ascii"), 0o644)
     os.replace(draft, layout.switches)
     link = f"{layout.current}.new-{token}"
     os.symlink(os.path.join("releases", commit), link)
     os.replace(link, layout.current)
-    sync_folder(layout.root)
+    force_to_disk(layout.root)
 
 
 def _entry(serving: "str | None", commit: str, rollback: bool) -> "dict[str, Any]":

@@ -9,6 +9,7 @@ import os
 import stat
 import subprocess
 
+from dea.remote.disk import force_to_disk, write_durably
 from dea.remote.releases.errors import ReleaseError
 from dea.remote.releases.fetch import Git
 
@@ -90,9 +91,9 @@ def write(git: Git, commit: str, folder: str) -> None:
             if entry.mode == _LINK:
                 os.symlink(os.fsdecode(content), path)
             else:
-                _write_file(path, content, _MODES[entry.mode])
+                write_durably(path, content, _MODES[entry.mode])
     for folder_name in made:
-        sync_folder(os.path.join(folder, folder_name))
+        force_to_disk(os.path.join(folder, folder_name))
 
 
 def differences(git: Git, commit: str, folder: str) -> "list[str]":
@@ -123,15 +124,6 @@ def summary(problems: "list[str]") -> str:
     """Return some of many problems in one line."""
     more = f", and {len(problems) - _MAX_SHOWN} more" if len(problems) > _MAX_SHOWN else ""
     return ", ".join(ascii(problem)[1:-1] for problem in problems[:_MAX_SHOWN]) + more
-
-
-def sync_folder(folder: str) -> None:
-    """Have what was created, renamed or removed in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class _Objects:
@@ -209,12 +201,3 @@ def _folders_to(folder: str) -> "list[str]":
 def _make(folder: str) -> None:
     os.mkdir(folder, 0o755)
     os.chmod(folder, 0o755)  # noqa: S103 - not writable by others, whatever the umask
-
-
-def _write_file(path: str, content: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    with open(descriptor, "wb") as file:
-        os.fchmod(descriptor, mode)
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)

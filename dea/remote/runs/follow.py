@@ -146,7 +146,7 @@ def standing(store: Store, run: Run) -> Standing:
     """
     outcome = run.outcome()
     if outcome is not None:
-        return Standing(str(outcome["outcome"]), outcome, outcome["started"], 0.0)
+        return _over(outcome)
     started = run.started()
     silent_s = run.silent_s(store.now())
     if started is None:
@@ -156,8 +156,12 @@ def standing(store: Store, run: Run) -> Standing:
     fresh(run.folder)  # that there is none may be what an NFS client remembers
     outcome = run.outcome()
     if outcome is not None:  # it came just now
-        return Standing(str(outcome["outcome"]), outcome, outcome["started"], 0.0)
+        return _over(outcome)
     return Standing(LOST, None, started["started"], silent_s)
+
+
+def _over(outcome: "dict[str, Any]") -> Standing:
+    return Standing(str(outcome["outcome"]), outcome, outcome["started"], 0.0)
 
 
 class Watch:
@@ -238,7 +242,7 @@ def follow(
                 if time.monotonic() < late_at:
                     watch.wait(beat_s, moved=moved)
                     continue
-            return Standing(str(outcome["outcome"]), outcome, outcome["started"], 0.0)
+            return _over(outcome)
         if until_started and (said or not own):
             started = run.started()
             if started is not None:

@@ -1,5 +1,8 @@
 """Lists the runs of a key, newest first: `--history [--since TIME]`; by hand, those of all keys."""
 
+import calendar
+import time
+
 from dea.remote.contract.receipt import LOST
 from dea.remote.contract.words import join
 from dea.remote.decision import Key, Site
@@ -70,7 +73,4 @@ def _seconds_between(start: str, end: str) -> float:
 
 
 def _seconds(stamp: str) -> float:
-    import calendar
-    import time
-
     return calendar.timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")) + float(stamp[19:23])

@@ -5,6 +5,7 @@ Whatever is asked, and however often, a run id's command is started once; who as
 
 import _signal  # the C half of `signal`: the enums of the Python half cost five milliseconds
 import os
+import time
 
 from dea.remote import fault
 from dea.remote.audit import timestamp
@@ -117,9 +118,8 @@ class _Handler:
         try:
             self._exchange.record(("cancelled", about))
         except Refusal as unrecorded:
-            complain(
-                unrecorded
-            )  # nothing was started, and what fills the disk must not keep its own end from being known
+            # Nothing was started, and what fills the disk must not keep its own end from being known.
+            complain(unrecorded)
         self._hand_out_receipt(run, found)
         return 0
 
@@ -276,7 +276,7 @@ class _Handler:
         self._hand_out_receipt(run, found)
         if self._request.detach:
             return 0
-        return int(found.outcome["status"]) if found.outcome is not None else FAILED
+        return int(outcome["status"]) if outcome is not None else FAILED
 
     def _hand_out_receipt(self, run: Run, found: Standing) -> None:
         outcome = found.outcome or {}
@@ -361,8 +361,6 @@ class _Handler:
 
     def _await_end(self, run: Run) -> Standing:
         """Wait for the outcome of a run that was asked to end, for a limited time."""
-        import time
-
         deadline = time.monotonic() + GRACE_S + 2 * self._site.beat_s + _CANCEL_MARGIN_S
         while True:
             found = standing(self._store, run)

@@ -21,6 +21,7 @@ from errno import EEXIST
 
 from dea.remote.audit import make_private_folder
 from dea.remote.digest import sha256
+from dea.remote.disk import force_to_disk
 from dea.remote.plain_json import decode, encode
 
 TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
@@ -410,19 +411,6 @@ def write_new(path: str, content: bytes) -> None:
     try:
         while content:
             content = content[os.write(descriptor, content) :]
-    finally:
-        os.close(descriptor)
-
-
-def force_to_disk(path: str) -> None:
-    """Wait until a file's content, or a folder's names, would survive a loss of power.
-
-    Raises:
-        OSError: If they would not.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

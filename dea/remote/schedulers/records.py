@@ -13,7 +13,7 @@ import os
 
 from dea.remote.audit import make_private_folder
 from dea.remote.contract.job import InvalidAnswer, Job, after, parse_job
-from dea.remote.runs.store import force_to_disk
+from dea.remote.disk import force_to_disk
 
 TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
 if TYPE_CHECKING:

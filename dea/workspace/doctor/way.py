@@ -24,7 +24,7 @@ from dea.raijin import (
     RaijinSession,
     load_credentials,
 )
-from dea.raijin.credentials import get_ssm_parameters
+from dea.raijin.parameter_store import get_ssm_parameters
 from dea.remote import __version__, approval, contract
 from dea.remote.checks import Check, listed
 from dea.remote.contract import shown, take_receipt

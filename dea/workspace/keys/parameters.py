@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dea.raijin import RaijinError, RaijinSession, UnknownRun, random_run_id
-from dea.raijin.credentials import get_ssm_parameters
+from dea.raijin.parameter_store import get_ssm_parameters
 from dea.workspace.errors import WorkspaceError
 
 if TYPE_CHECKING:

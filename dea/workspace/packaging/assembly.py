@@ -26,6 +26,7 @@ from dea.workspace.packaging.parts import Part, Recipe
 from dea.workspace.packaging.requirements import Requirements
 from dea.workspace.packaging.rules import Uses
 from dea.workspace.packaging.segments import Segment
+from dea.workspace.packaging.snapshot import Snapshot
 from dea.workspace.packaging.targets import Target
 from dea.workspace.settings import Settings
 
@@ -99,6 +100,7 @@ def build(
     require_pyc: bool = False,
     progress: Callable[[str], Any] = nullcontext,
     root: Path = ROOT,
+    snapshot: Snapshot | None = None,
 ) -> Package:
     """Build a function's package, for its target and never for this machine.
 
@@ -110,6 +112,7 @@ def build(
         require_pyc: Fail where the modules cannot be compiled, instead of making the package without.
         progress: Makes a context manager of a text, for what takes longer.
         root: The checkout.
+        snapshot: The checkout's internal packages, if they have been read already.
 
     Raises:
         WorkspaceError: If anything that belongs into it cannot be had or be right. The zip that was there stays as it was.
@@ -125,16 +128,21 @@ def build(
     if compiler is None and require_pyc:
         raise NoCompiler(without_compiler(target))
     files = _own_files(function)
-    uses = _uses(wanted, needed, lock, files, root)
+    snapshot = snapshot or Snapshot(root)
+    uses = _uses(wanted, needed, lock, files, snapshot)
     _check_own(function, wanted, uses, files)
     recipe = Recipe(target, compiler, uses)
 
     for _ in range(_TRIES):
-        with ThreadPoolExecutor(1) as beside:  # one waits for the network, the other for the processor
-            of_checkout = beside.submit(parts.internal, needed.internal, recipe, root)
-            made = parts.third_party(lock, needed, recipe, progress, root) + of_checkout.result()
-        made.append(parts.own(function.name, files, recipe, f"functions/{function.name}/"))
-        taken = [segment for part in made if (segment := part.segment()) is not None]
+        with ThreadPoolExecutor() as beside:  # one waits for the network, the others for the processor
+            of_checkout = beside.submit(parts.internal, needed.internal, recipe, snapshot)
+            of_function = beside.submit(parts.own, function.name, files, recipe, f"functions/{function.name}/")
+            made = parts.third_party(lock, needed, recipe, progress, root)
+            kept = [part.segment() for part in made]
+            rest = [*of_checkout.result(), of_function.result()]
+        made += rest
+        kept += [part.segment() for part in rest]
+        taken = [segment for segment in kept if segment is not None]
         if len(taken) == len(made):
             break
     else:
@@ -182,7 +190,7 @@ def without_compiler(target: Target) -> str:
     """Return what it costs that this machine has no interpreter of a version, and how to get one."""
     return (
         f"this machine has no Python {target.python} to compile with: without compiled modules a cold start takes twice as long; "
-        f"install python{target.python} (Debian: apt-get install python{target.python}; anywhere: uv python install {target.python})"
+        f"uv python install {target.python} gets one anywhere"
     )
 
 
@@ -222,14 +230,22 @@ def _own_files(function: Function) -> list[File]:
     return files
 
 
-def _uses(wanted: Settings, needed: Requirements, lock: locking.Lock, files: Sequence[File], root: Path) -> Uses:
+def _uses(
+    wanted: Settings, needed: Requirements, lock: locking.Lock, files: Sequence[File], snapshot: Snapshot
+) -> Uses:
     of_internal = {service for package in needed.internal for service in package.services}
     services = frozenset({*wanted.services, *of_internal, *rules.ALWAYS_SERVICES})
-    ours = [file.path for file in files if file.name.endswith(".py")]
-    ours += [path for package in needed.internal for path in (root / package.path).rglob("*.py")]
+    sources = [(file.path.read_bytes(), "") for file in files if file.name.endswith(".py")]
+    sources += [
+        (content, package.name)
+        for package in needed.internal
+        for name, content in snapshot.files(package).items()
+        if name.endswith(".py")
+    ]
     everyone = frozenset({*lock.versions, *(package.name for package in needed.internal)})
-    reads = any(rules.reads_metadata(path.read_bytes()) for path in ours)
-    return Uses(services, needed.names, everyone if reads else frozenset())
+    reads = any(rules.reads_metadata(source) for source, _ in sources)
+    dispatcher = any(rules.imports_dispatcher(source) for source, package in sources if package != "dea-remote")
+    return Uses(services, needed.names, everyone if reads else frozenset(), dispatcher)
 
 
 def _check_own(function: Function, wanted: Settings, uses: Uses, files: Sequence[File]) -> None:

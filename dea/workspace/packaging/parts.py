@@ -11,13 +11,12 @@ import json
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dea.workspace import tracked
 from dea.workspace.checkout import ROOT
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.packaging import cache, distributions, rules, segments
@@ -27,7 +26,12 @@ from dea.workspace.packaging.locking import Lock
 from dea.workspace.packaging.requirements import InternalPackage, Requirements
 from dea.workspace.packaging.rules import Uses
 from dea.workspace.packaging.segments import Segment
+from dea.workspace.packaging.snapshot import Snapshot
 from dea.workspace.packaging.targets import Target
+
+# Functions that are packaged at once may need the same: the second waits for the first, and finds it made.
+_INSTALLING = threading.Lock()
+_BUILDING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -85,46 +89,28 @@ def third_party(
     """
     required = needed.all_third_party()
     key = recipe.key("set", lock.body, required, recipe.target.architecture, _plain(recipe.uses))
-    known = cache.get(key)
-    if known is not None:
-        parts = [Part(**values) for values in json.loads(known)]
-        if all(cache.has(part.segment_key) for part in parts):
-            return parts
-    cache.clean()
-    with _workplace() as folder:
-        with progress(f"installing {len(lock.versions)} pinned packages for {recipe.target}"):
-            found = distributions.install(lock, recipe.target, folder, root=root)
-            internal = [Distribution(one.name, one.version, (), one.dependencies, ()) for one in needed.internal]
-            own = Distribution("the function", "", (), needed.third_party, ())
-            distributions.check_complete([*found, *internal, own], recipe.target)
-            _check_services(found, recipe.uses)
-        with progress("compiling and compressing them"), ThreadPoolExecutor() as threads:
-            reads = rules.metadata_read(found) | recipe.uses.reads_metadata_of
-            uses = Uses(recipe.uses.services, recipe.uses.requires, reads)
-            selected = [rules.select(one, uses) for one in found]
-            _keep_apart(found, selected)
-            within = Recipe(recipe.target, recipe.compiler, uses)
-            parts = list(threads.map(functools.partial(_distribution_part, within), found, selected))
-    cache.put(key, json.dumps([asdict(part) for part in parts]).encode())
+    if (parts := _known_set(key)) is not None:
+        return parts
+    with _INSTALLING:
+        if (parts := _known_set(key)) is None:
+            parts = _install(lock, needed, recipe, progress, root)
+            cache.put(key, json.dumps([asdict(part) for part in parts]).encode())
     return parts
 
 
-def internal(packages: Sequence[InternalPackage], recipe: Recipe, root: Path = ROOT) -> list[Part]:
+def internal(packages: Sequence[InternalPackage], recipe: Recipe, snapshot: Snapshot) -> list[Part]:
     """Return the parts that internal packages are, built from the checkout as it stands.
 
     Raises:
         WorkspaceError: If one cannot be built or has a module that is no Python of the target version.
     """
-    keys = [_internal_key(package, recipe, root) for package in packages]
-    found = [_known_part(key) for key in keys]
-    missing = [(package, key) for package, key, part in zip(packages, keys, found, strict=True) if part is None]
-    if missing:
-        with _workplace() as folder, ThreadPoolExecutor() as threads:
-            built = distributions.build_internal([package for package, _ in missing], folder, root=root)
-            made_parts = threads.map(functools.partial(_internal_part, recipe), (key for _, key in missing), built)
-            made = {package.path: part for (package, _), part in zip(missing, made_parts, strict=True)}
-        found = [part or made[package.path] for package, part in zip(packages, found, strict=True)]
-    return [part for part in found if part is not None]
+    keys = {package: _internal_key(package, recipe, snapshot) for package in packages}
+    found = {package: part for package, key in keys.items() if (part := _known_part(key)) is not None}
+    if len(found) < len(packages):
+        with _BUILDING:
+            found = {package: part for package, key in keys.items() if (part := _known_part(key)) is not None}
+            found |= _build([package for package in packages if package not in found], keys, recipe, snapshot.root)
+    return [found[package] for package in packages]
 
 
 def own(name: str, files: Sequence[File], recipe: Recipe, where: str) -> Part:
@@ -147,10 +133,44 @@ def own(name: str, files: Sequence[File], recipe: Recipe, where: str) -> Part:
     return part
 
 
-def _internal_key(package: InternalPackage, recipe: Recipe, root: Path) -> str:
-    folder = root / package.path
-    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in tracked.files(folder)}
-    return recipe.key("internal", package.path, files, _plain(recipe.uses))
+def _known_set(key: str) -> list[Part] | None:
+    known = cache.get(key)
+    parts = [Part(**values) for values in json.loads(known)] if known is not None else []
+    return parts if known is not None and all(cache.has(part.segment_key) for part in parts) else None
+
+
+def _install(
+    lock: Lock, needed: Requirements, recipe: Recipe, progress: Callable[[str], Any], root: Path
+) -> list[Part]:
+    cache.clean()
+    with _workplace() as folder:
+        with progress(f"installing {len(lock.versions)} pinned packages for {recipe.target}"):
+            found = distributions.install(lock, recipe.target, folder, root=root)
+            internal = [Distribution(one.name, one.version, (), one.dependencies, ()) for one in needed.internal]
+            own = Distribution("the function", "", (), needed.third_party, ())
+            distributions.check_complete([*found, *internal, own], recipe.target)
+            _check_services(found, recipe.uses)
+        with progress("compiling and compressing them"), ThreadPoolExecutor() as threads:
+            reads = rules.metadata_read(found) | recipe.uses.reads_metadata_of
+            uses = replace(recipe.uses, reads_metadata_of=reads)
+            selected = [rules.select(one, uses) for one in found]
+            _keep_apart(found, selected)
+            return list(threads.map(functools.partial(_distribution_part, replace(recipe, uses=uses)), found, selected))
+
+
+def _build(
+    packages: Sequence[InternalPackage], keys: Mapping[InternalPackage, str], recipe: Recipe, root: Path
+) -> dict[InternalPackage, Part]:
+    if not packages:
+        return {}
+    with _workplace() as folder, ThreadPoolExecutor() as threads:
+        built = distributions.build_internal(packages, folder, root=root)
+        made = threads.map(functools.partial(_internal_part, recipe), (keys[package] for package in packages), built)
+        return dict(zip(packages, made, strict=True))
+
+
+def _internal_key(package: InternalPackage, recipe: Recipe, snapshot: Snapshot) -> str:
+    return recipe.key("internal", package.path, snapshot.digests(package), _plain(recipe.uses))
 
 
 def _known_part(key: str) -> Part | None:
@@ -243,8 +263,8 @@ def _digest(files: Sequence[File]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _plain(uses: Uses) -> list[list[str]]:
-    return [sorted(uses.services), sorted(uses.requires), sorted(uses.reads_metadata_of)]
+def _plain(uses: Uses) -> list[list[str] | bool]:
+    return [sorted(uses.services), sorted(uses.requires), sorted(uses.reads_metadata_of), uses.dispatcher]
 
 
 @functools.cache

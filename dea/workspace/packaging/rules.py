@@ -20,6 +20,7 @@ RULES = {
     "tests": "a package's own tests, unless the package itself imports them",
     "metadata": "what an installer keeps of a package (*.dist-info), unless some code reads it",
     "invoke": "paramiko asks for it to run local programs from an ssh_config, which a session here never reads",
+    "dispatcher": "dea.remote but for its contract, which runs on the login node alone, unless other code imports it",
     "services": "botocore's and boto3's descriptions of AWS services that function.yaml does not name, and their examples",
     "endpoints": "botocore's list of the endpoints of those services, which it reads through for every client",
 }
@@ -35,6 +36,11 @@ _READS_METADATA = re.compile(
 _QUOTED_NAME = re.compile(r"[\"']([A-Za-z0-9][A-Za-z0-9._-]*)[\"']", re.ASCII)
 _READS_ALL_METADATA = re.compile(rb"\b(entry_points|distributions|packages_distributions|working_set)\s*\(")
 _IMPORTS_TESTS = re.compile(rb"^\s*(from|import)\s[^\n]*\btests?\b", re.MULTILINE)
+_CONTRACT = re.compile(r"dea/remote/(__init__\.py$|contract/)")
+_NAMES_DISPATCHER = re.compile(rb"\bdea\.remote\b(?!\.contract\b)|\bdea\s+import\b[^\n]*\bremote\b")
+_IMPORTS_DISPATCHER = re.compile(
+    rb"(^\s*(from|import)\s[^\n]*|[\"'])(" + _NAMES_DISPATCHER.pattern + rb")", re.MULTILINE
+)
 _ENDPOINTS = "botocore/data/endpoints.json"
 _SERVICE_DATA = re.compile(r"(?:botocore|boto3)/data/([^/]+)/")
 
@@ -47,11 +53,13 @@ class Uses:
         services: The AWS services, by boto3's names.
         requires: The normalised names of packages that the function itself requires.
         reads_metadata_of: The packages whose metadata some code may read.
+        dispatcher: Whether code beside `dea.remote` imports more of it than the contract.
     """
 
     services: frozenset[str]
     requires: frozenset[str]
     reads_metadata_of: frozenset[str]
+    dispatcher: bool
 
 
 @dataclass
@@ -77,7 +85,19 @@ def reads_metadata(source: bytes) -> bool:
     >>> reads_metadata(b"from importlib import (\n    metadata,\n)"), reads_metadata(b"from importlib import abc\nmetadata = 1")
     (True, False)
     """
-    return _READS_METADATA.search(source) is not None
+    # First what is quickly looked for: few modules need the rest.
+    return (b"metadata" in source or b"pkg_resources" in source) and _READS_METADATA.search(source) is not None
+
+
+def imports_dispatcher(source: bytes) -> bool:
+    """Tell whether a module may import more of `dea.remote` than the contract.
+
+    >>> imports_dispatcher(b"from dea.remote.contract import status"), imports_dispatcher(b"import dea.remote.audit")
+    (False, True)
+    >>> imports_dispatcher(b"from dea import raijin, remote"), imports_dispatcher(b"run_module('dea.remote')")
+    (True, True)
+    """
+    return _NAMES_DISPATCHER.search(source) is not None and _IMPORTS_DISPATCHER.search(source) is not None
 
 
 def metadata_read(found: Iterable[Distribution]) -> frozenset[str]:
@@ -143,6 +163,8 @@ def _rule_against(distribution: Distribution, name: str, uses: Uses, *, imports_
     first, _, rest = name.partition("/")
     if distribution.name == "invoke" and "invoke" not in uses.requires:
         return "invoke"
+    if name.startswith("dea/remote/") and not uses.dispatcher and not _CONTRACT.match(name):
+        return "dispatcher"
     if "__pycache__" in name.split("/") or name.endswith((".pyc", ".pyo")):
         return "caches"
     if name.endswith(".pyi") or name.rpartition("/")[2] == "py.typed":

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import base64
+import functools
+import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +18,11 @@ from dea.workspace.errors import WorkspaceError
 from dea.workspace.interface import console, print_json, progress
 from dea.workspace.packaging import locking, requirements
 from dea.workspace.packaging.assembly import MAX_UPLOAD_BYTES, Package, build, megabytes, without_compiler
+from dea.workspace.packaging.snapshot import Snapshot
 from dea.workspace.packaging.targets import Target
 from dea.workspace.settings import supported_architecture, supported_python
+
+_SHOWING = threading.Lock()
 
 
 def lock(name: str, *, upgrade: bool, check: bool) -> int:
@@ -44,7 +52,7 @@ def lock(name: str, *, upgrade: bool, check: bool) -> int:
             changed = locking.lock(function, upgrade=upgrade)
         print(f"{path} {'written' if changed else 'is unchanged'}")
 
-    return _each(name, one)
+    return _each(checkout.selected(name), one)
 
 
 def package(  # noqa: D417 - as `build`
@@ -80,35 +88,44 @@ def package(  # noqa: D417 - as `build`
     warned: set[str] = set()
     made: list[dict[str, Any]] = []
 
-    def one(function: checkout.Function) -> None:
-        built = build(
-            function,
-            output=Path(output).absolute() if output else None,
-            python=target_python,
-            architecture=target_architecture,
-            require_pyc=require_pyc,
-            progress=progress,
-        )
+    def show(built: Package) -> None:
         if not built.has_pyc and built.python not in warned:
             warned.add(built.python)
             _remark(f"warning: {without_compiler(Target(built.python, built.architecture))}")
         if built.size_bytes > MAX_UPLOAD_BYTES:
-            _remark(f"{function.name}: above {megabytes(MAX_UPLOAD_BYTES)} Lambda takes a package only through S3")
+            _remark(f"{built.function}: above {megabytes(MAX_UPLOAD_BYTES)} Lambda takes a package only through S3")
         made.append(_as_json(built))
         if not as_json:
             _show(built)
             if explain:
                 _explain(built)
 
-    status = _each(name, one)
+    make = functools.partial(
+        build,
+        output=Path(output).absolute() if output else None,
+        python=target_python,
+        architecture=target_architecture,
+        require_pyc=require_pyc,
+        snapshot=Snapshot(),
+    )
+    functions = checkout.selected(name)
+    if len(functions) == 1:
+        show(make(functions[0], progress=progress))
+        status = 0
+    else:
+        threads = ThreadPoolExecutor(os.cpu_count())  # much of a build is waiting for other processes and for the disk
+        try:
+            built = {function: threads.submit(make, function, progress=_progress_of_one) for function in functions}
+            status = _each(functions, lambda function: show(built[function].result()))
+        finally:
+            threads.shutdown(cancel_futures=True)
     if as_json:
         print_json(made)
     return status
 
 
-def _each(name: str, act: Callable[[checkout.Function], None]) -> int:
+def _each(functions: Sequence[checkout.Function], act: Callable[[checkout.Function], None]) -> int:
     """Act on each function; a failure is said and keeps none of the others from being acted on."""
-    functions = checkout.selected(name)
     if len(functions) == 1:
         act(functions[0])
         return 0
@@ -120,6 +137,19 @@ def _each(name: str, act: Callable[[checkout.Function], None]) -> int:
             _remark(f"{function.name}: {error}")
             status = 1
     return status
+
+
+@contextmanager
+def _progress_of_one(what: str) -> Iterator[None]:
+    """Show progress of one of several builds at a time, which is all that a terminal's line has room for."""
+    if not _SHOWING.acquire(blocking=False):
+        yield
+        return
+    try:
+        with progress(what):
+            yield
+    finally:
+        _SHOWING.release()
 
 
 def _remark(text: str) -> None:

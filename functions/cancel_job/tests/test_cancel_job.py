@@ -1,7 +1,6 @@
 """The function cancel_job, alone in an environment with nothing but its own requirements and moto."""
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import boto3
@@ -16,21 +15,11 @@ from dea.lambdas.jobs.definition import create_table
 from dea.raijin.testing import FakeSession
 from dea.remote.contract.job import Job, Submitted
 
-COMMANDS = Path(__file__).parents[3] / "raijin_scripts"
 ID = "12.gadi-pbs"
 CONTEXT = SimpleNamespace(
     aws_request_id="7b1a5a9e", invoked_function_arn="arn:aws:lambda:ap-southeast-2:123456789012:function:cancel_job"
 )
 EVENT = {"id": "17793124", "source": "me", "detail-type": "Cancel", "detail": {"job_id": ID}}
-
-
-@pytest.fixture(autouse=True)
-def package(tmp_path, monkeypatch):
-    """The commands' argument rules, as `inv package` puts them beside the function."""
-    approved = {name: json.loads((COMMANDS / name / "approved.json").read_text()) for name in ("cancel_job",)}
-    commands = {name: {key: one[key] for key in ("arguments", "schema")} for name, one in approved.items()}
-    (tmp_path / "dea_commands.json").write_text(json.dumps({"format": 1, "commands": commands}))
-    monkeypatch.syspath_prepend(tmp_path)
 
 
 @pytest.fixture

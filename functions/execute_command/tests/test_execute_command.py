@@ -64,7 +64,7 @@ def test_a_failure_is_an_error_that_carries_why():
     ("event", "error", "said"),
     [
         ({}, InvalidEvent, "command is None"),
-        ({"command": "quota", "args": "v10"}, InvalidEvent, "unknown fields: args"),
+        ({"command": "quota", "args": "v10"}, InvalidEvent, "unknown fields: 'args'"),
         ({"command": "git_pull"}, RequestRefused, "no argument schema of 'git_pull': name it in function.yaml"),
         ({"command": "--list"}, RequestRefused, "no argument schema"),
         ({"command": "../quota"}, RequestRefused, "no argument schema"),

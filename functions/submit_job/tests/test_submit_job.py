@@ -130,7 +130,7 @@ def test_an_answer_that_names_no_job_is_an_error(table, monkeypatch):
     ("event", "error", "said"),
     [
         ([], InvalidEvent, "is no object"),
-        ({"comand": "submit_job"}, InvalidEvent, "unknown fields: comand; there are command and arguments"),
+        ({"comand": "submit_job"}, InvalidEvent, "unknown fields: 'comand'; there are command and arguments"),
         ({"command": 5}, InvalidEvent, "command is 5"),
         ({"command": "submit_job", "arguments": ["x"]}, InvalidEvent, "arguments are"),
         ({"command": "execute_clean", "arguments": {**ARGUMENTS, "project": "a b"}}, RequestRefused, "--project"),

@@ -1,7 +1,6 @@
 """The function track_jobs, alone in an environment with nothing but its own requirements and moto."""
 
 import json
-from pathlib import Path
 
 import boto3
 import pytest
@@ -14,18 +13,8 @@ from dea.raijin import CommandFailed
 from dea.raijin.testing import FakeSession
 from dea.remote.contract.job import Job, Standing, Submitted
 
-COMMANDS = Path(__file__).parents[3] / "raijin_scripts"
 AS_OF = "2020-01-01T00:10:00Z"
 SCHEDULED = {"id": "53dc4d37", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
-
-
-@pytest.fixture(autouse=True)
-def package(tmp_path, monkeypatch):
-    """The commands' argument rules, as `inv package` puts them beside the function."""
-    approved = {name: json.loads((COMMANDS / name / "approved.json").read_text()) for name in ("job_status",)}
-    commands = {name: {key: one[key] for key in ("arguments", "schema")} for name, one in approved.items()}
-    (tmp_path / "dea_commands.json").write_text(json.dumps({"format": 1, "commands": commands}))
-    monkeypatch.syspath_prepend(tmp_path)
 
 
 @pytest.fixture

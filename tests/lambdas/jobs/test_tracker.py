@@ -16,7 +16,7 @@ from dea.lambdas.jobs.bus import DETAIL_TYPE, SOURCE, EventBus
 from dea.lambdas.jobs.record import recorded
 from dea.lambdas.jobs.tracker import LEFT_BEHIND_S
 from dea.raijin import Call, CannotConnect, CommandFailed
-from dea.remote.contract.job import LOST, UNKNOWN, Asked, Submitted, Used, is_job_id
+from dea.remote.contract.job import LOST, UNKNOWN, Asked, Job, Submitted, Used, is_job_id, parse_job
 from dea.remote.schedulers import errors
 from dea.workspace import checkout, settings
 from tests.lambdas.jobs.world import GRACE_S, Killed, World, die, stamp
@@ -417,6 +417,55 @@ def test_an_event_has_what_a_rule_looks_for(world: World) -> None:
     assert (entry["Source"], entry["DetailType"], entry["EventBusName"]) == (SOURCE, DETAIL_TYPE, "default")
     detail = json.loads(entry["Detail"])
     assert (detail["job"]["id"], detail["state"], detail["command"]) == ("1.pbs", "queued", "submit_job")
+
+
+def sized(world: World) -> tuple[EventBus, list[tuple[int, list[str]]]]:
+    """Return a bus, and what is sent by it: of each request its size, as EventBridge counts it, and its events' ids."""
+    sent: list[tuple[int, list[str]]] = []
+
+    def measure(params: dict[str, Any], **_: Any) -> None:
+        entries = params["Entries"]
+        size = sum(len(entry[name].encode()) for entry in entries for name in ("Source", "DetailType", "Detail"))
+        sent.append((size, [json.loads(entry["Detail"])["event_id"] for entry in entries]))
+
+    world.events.meta.events.register("provide-client-params.events.PutEvents", measure)
+    return EventBus("default", world.events), sent
+
+
+def test_no_request_has_more_than_eventbridge_takes(world: World) -> None:
+    """It takes ten events at once, and 256 KB, which ten jobs that have much to say exceed."""
+    bus, sent = sized(world)
+    changes = [{"event_id": f"1.pbs/run/{number}", "job": {"reason": "é" * 20_000}} for number in range(12)]
+    records = [replace(world.submit(f"{number}.pbs"), outbox=(changes[number],)) for number in range(12)]
+    assert bus.send(records) == records
+    assert [one for _, ids in sent for one in ids] == [one["event_id"] for one in changes]
+    assert max(size for size, _ in sent) < 256_000
+    assert [len(ids) for _, ids in sent] == [6, 6]
+
+
+@pytest.mark.parametrize("character", ["\x01", "\U0001f600", "\ud800"])
+def test_the_longest_event_that_there_can_be_is_taken(world: World, character: str) -> None:
+    """One that EventBridge refuses for its size would never be sent, and hold up those behind it."""
+    bus, sent = sized(world)
+    text, amount = character * 4096, 10**4299  # no JSON number that Python reads is longer
+    job = Job(
+        f"{'1' * 12}[{'1' * 9}].{'x' * 128}",
+        "cancelled",
+        **dict.fromkeys(("name", "reason", "queue", "project", "host", "raw_state"), text),
+        **dict.fromkeys(("submitted", "started", "ended"), stamp(world.now)),
+        exit_status=255,
+        signal=127,
+        asked=Asked(amount, amount, amount),
+        used=Used(amount, amount, amount),
+    )
+    assert parse_job(json.loads(json.dumps(job.encode()))) == job
+    submission = Submitted("slurm", job.id, text, text, stamp(world.now))
+    first = recorded(submission, run_id=text, command="c" * 64, now=stamp(world.now))
+    record = first.seen(job, stamp(world.now + 1), now=stamp(world.now + 1), lost_after_s=GRACE_S)
+    assert record is not None
+    assert bus.send([record]) == [record]
+    assert len(record.outbox) == 2
+    assert max(size for size, _ in sent) < 256_000
 
 
 def test_a_table_that_is_not_there_is_said_so_with_what_to_do(world: World) -> None:

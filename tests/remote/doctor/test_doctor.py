@@ -189,7 +189,7 @@ def installs(login_node, _monkeypatch):
     install = login_node.gate.scripts / "greet" / "install.sh"
     install.write_text("#!/bin/sh\n")
     install.chmod(0o755)
-    login_node.approve("greet")
+    login_node.gate.approve("greet")
     return "greet: its install.sh has not been run"
 
 

@@ -1,7 +1,6 @@
 """A login node that is updated from a repository, both made for one test. Standard library and git."""
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -10,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.remote.approvals import write_approval
 
 ROOT = Path(__file__).parents[3]
 IGNORE = shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -62,23 +63,9 @@ class Origin:
         if approve:
             self.approve(name)
 
-    def approve(self, name, **document):
+    def approve(self, name, **changes):
         """Write what `inv approve` writes."""
-        folder = self.scripts / name
-        covered = sorted(path for path in folder.rglob("*") if path.is_file() and "approved.json" not in path.name)
-        files = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in covered}
-        content = hashlib.sha256("".join(f"{digest} {name}\n" for name, digest in files.items()).encode())
-        document = {
-            "format": 1,
-            "command": name,
-            "summary": "For a test.",
-            "arguments": "any",
-            "schema": "0" * 64,
-            "content": content.hexdigest(),
-            "files": files,
-            **document,
-        }
-        (folder / "approved.json").write_text(json.dumps(document))
+        write_approval(self.scripts / name, **changes)
 
     def commit(self, *options, branch="production", force=False):
         """Commit everything and push it; return the commit."""

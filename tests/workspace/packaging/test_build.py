@@ -72,9 +72,9 @@ def test_an_internal_package_that_cannot_be_built_is_named(
 
 
 def test_internal_packages_come_from_the_checkout(make_function: MakeFunction, root: Path, index: Path) -> None:
-    (root / "dea" / "remote" / "added.py").write_text("ADDED = True\n", "utf-8")
+    (root / "dea" / "remote" / "contract" / "added.py").write_text("ADDED = True\n", "utf-8")
     built = packaging.build(make_function(requirements="./dea/remote\n"), root=root)
-    assert {"dea/remote/added.py", "dea/remote/contract/words.py"} <= names(built)
+    assert {"dea/remote/contract/added.py", "dea/remote/contract/words.py"} <= names(built)
     assert "dea/__init__.py" not in names(built)
 
 
@@ -101,6 +101,14 @@ def test_each_rule_leaves_out_what_it_says(make_function: MakeFunction, root: Pa
             {"one-1.0.dist-info/licenses/LICENSE": "", "one-1.0.dist-info/entry_points.txt": ""},
         ),
         "invoke": ({"one.py": ""}, {}),
+        "dispatcher": (
+            {
+                "dea/remote/__init__.py": "",
+                "dea/remote/contract/status.py": "",
+                "one.py": "from dea.remote.contract import status",
+            },
+            {"dea/remote/audit.py": "", "dea/remote/contractor.py": "", "dea/remote/runs/__init__.py": ""},
+        ),
         "services": (
             {
                 "botocore/__init__.py": "",
@@ -120,6 +128,35 @@ def test_each_rule_leaves_out_what_it_says(make_function: MakeFunction, root: Pa
     said = {rule_ for part in built.sizes for rule_ in part.left_out}
     assert rule in said
     assert rule in json.dumps(manifest(built))
+
+
+@pytest.mark.parametrize("importer", ["the function", "an internal package"])
+def test_the_dispatcher_stays_if_something_imports_it(
+    make_function: MakeFunction, root: Path, index: Path, importer: str
+) -> None:
+    source = "from dea.remote import digest\n\n\ndef handler(event, context):\n    return event\n"
+    requirements = "./dea/remote\n"
+    if importer == "an internal package":
+        (root / "dea" / "other").mkdir()
+        (root / "dea" / "other" / "other.py").write_text(source, "utf-8")
+        project = (root / "dea" / "remote" / "pyproject.toml").read_text("utf-8").replace("dea-remote", "dea-other")
+        (root / "dea" / "other" / "pyproject.toml").write_text(
+            project.replace("dea/remote", "dea/other").replace('readme = "README.md"', ""), "utf-8"
+        )
+        source, requirements = "def handler(event, context): pass\n", requirements + "./dea/other\n"
+    built = packaging.build(make_function(requirements=requirements, source=source), root=root)
+    assert {"dea/remote/digest.py", "dea/remote/runs/store.py"} <= names(built)
+
+
+def test_what_stays_out_has_a_say_in_the_bytes_all_the_same(
+    make_function: MakeFunction, root: Path, index: Path
+) -> None:
+    function = make_function(requirements="./dea/remote\n")
+    before = packaging.build(function, root=root)
+    assert "dea/remote/digest.py" not in names(before)
+    with (root / "dea" / "remote" / "digest.py").open("a", encoding="utf-8") as module:
+        module.write("# A comment.\n")
+    assert packaging.build(function, root=root).sha256 != before.sha256
 
 
 def test_tests_stay_if_the_package_imports_them(make_function: MakeFunction, root: Path, index: Path) -> None:
@@ -270,7 +307,7 @@ def test_without_a_compiler_the_package_has_sources_alone(
     assert not built.has_pyc
     assert names(built) == {"tidy.py", packaging.MANIFEST}
     assert manifest(built)["interpreter"] is None
-    with pytest.raises(NoCompiler, match=r"no Python 3\.\d+ to compile with: .* install python3"):
+    with pytest.raises(NoCompiler, match=r"no Python 3\.\d+ to compile with: .* uv python install 3"):
         packaging.build(function, require_pyc=True, root=root)
 
 
