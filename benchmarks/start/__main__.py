@@ -15,7 +15,7 @@ from benchmarks.report import Comparison, Report, Table, main, version_of
 from dea.workspace import interpreters
 
 NOTHING = "nothing"
-MODULES = ("os", "re", "json", "hashlib", "subprocess", "argparse", "logging")
+MODULES = ("os", "re", "json", "typing", "signal", "socket", "hashlib", "subprocess", "argparse", "logging")
 HEADINGS = ("What is imported", "start and end, ms", "more than for nothing, ms")
 
 

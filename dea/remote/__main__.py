@@ -40,6 +40,6 @@ from dea.remote.launch import close_descriptors  # noqa: E402
 
 if __name__ == "__main__":
     close_descriptors()
-    # Not sys.exit: taking down an interpreter that holds nothing open takes a millisecond of each dispatch. Everything that
+    # Not sys.exit: taking down an interpreter that holds nothing open would be time of each dispatch. Everything that
     # is written here is written by os.write, so no buffer is lost.
     os._exit(main(os.path.dirname(os.path.dirname(_HERE)), sys.argv[1:]))

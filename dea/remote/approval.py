@@ -13,7 +13,7 @@ from dea.remote.contract.status import NOT_FOUND, REFUSED
 from dea.remote.digest import sha256
 from dea.remote.plain_json import decode
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from typing import Any
 

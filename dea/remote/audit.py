@@ -252,7 +252,7 @@ def tell_syslog(*lines: bytes, severity: int = INFO) -> None:
         lines: Each for a datagram of its own.
         severity: `INFO` or `ERROR`.
     """
-    import _socket  # the C half of `socket`, whose Python half costs some milliseconds
+    import _socket  # the C half of `socket`, whose Python half is dear to import
 
     said = [text if len(text) <= _MAX_SYSLOG_BYTES else text[:_MAX_SYSLOG_BYTES] + b"..." for text in lines]
     when = time.strftime("%b %e %H:%M:%S").encode("ascii")

@@ -13,7 +13,7 @@ from dea.remote.contract.status import REFUSED
 from dea.remote.contract.words import join
 from dea.remote.launch import environment_for
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from typing import Any
 

@@ -19,7 +19,7 @@ from dea.remote.exchange import Exchange, complain, failure, not_startable, say,
 from dea.remote.gate import OPTIONS, STATE_FOLDER, read_options
 from dea.remote.launch import NotStarted, launch
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -15,7 +15,7 @@ from dea.remote.contract.request import RESULT, Refusal, Request, shown
 from dea.remote.contract.status import BUSY, FAILED, NOT_FOUND, REFUSED
 from dea.remote.decision import Key, Site, recordable
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from typing import Any
 

@@ -10,7 +10,7 @@ from dea.remote.contract.request import Refusal, is_name, shown
 from dea.remote.contract.status import REFUSED
 from dea.remote.decision import Key, Site
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     import pwd
 

@@ -1,10 +1,10 @@
 """Starts one command without a shell, in surroundings made from nothing, and waits for its end or ends it."""
 
-import _signal  # the C half of `signal`: the enums of the Python half cost five milliseconds
+import _signal  # the C half of `signal`: the enums of the Python half are dear to import
 import os
 import time
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     import pwd
     from collections.abc import Callable

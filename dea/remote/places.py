@@ -15,7 +15,7 @@ from dea.remote.contract.request import Refusal
 from dea.remote.contract.status import BUSY
 from dea.remote.decision import Site
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""JSON at the least cost: the C half of `json`, whose Python half takes seven milliseconds to import, nearly all of it `re`.
+"""JSON at the least cost: the C half of `json`, whose Python half is dear to import, nearly all of it `re`.
 
 It writes what the dispatcher writes (one object of plain values, in ASCII) and reads what it and `inv approve` wrote.
 """
@@ -6,7 +6,7 @@ It writes what the dispatcher writes (one object of plain values, in ASCII) and 
 from _json import encode_basestring_ascii as _quoted
 from _json import make_scanner
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from typing import Any
 

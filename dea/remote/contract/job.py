@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from typing import Any
 

@@ -4,7 +4,7 @@ It tells a command's own status 127 from the dispatcher's, and a finished run fr
 sequence record (RFC 7464): the byte 0x1E, one JSON object, a newline.
 """
 
-from _json import encode_basestring_ascii as _quoted  # pure, and `json` itself costs seven milliseconds
+from _json import encode_basestring_ascii as _quoted  # pure, and `json` itself is dear to import
 
 FORMAT = 1
 """The version of the receipt's own format; a reader refuses any other."""

@@ -10,7 +10,7 @@ from dea.remote.contract.request import Refusal, shown
 from dea.remote.contract.status import USAGE
 from dea.remote.contract.words import controls_in
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from typing import Any
 

@@ -4,7 +4,7 @@ The command writes into pipes and not into files, because only what passes throu
 would kill the command (SIGXFSZ), and a file that a child left behind still writes to has no end. Memory does not grow.
 """
 
-import _signal  # the C half of `signal`: the enums of the Python half cost five milliseconds
+import _signal  # the C half of `signal`: the enums of the Python half are dear to import
 import fcntl
 import os
 import select
@@ -14,7 +14,7 @@ import time
 from dea.remote import fault
 from dea.remote.launch import FORWARDED, GRACE_S, RESET, UMASK, Ended, NotStarted, count_group, end_group, signal_group
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -12,7 +12,7 @@ from dea.remote import fault
 from dea.remote.contract.receipt import LOST, RUNNING
 from dea.remote.runs.store import STDERR, STDOUT, Run, Store, fresh
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from typing import Any
 

@@ -9,7 +9,7 @@ from dea.remote.decision import Key, Site
 from dea.remote.runs.follow import standing
 from dea.remote.runs.store import Run, Store, folder_of, stores
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from typing import Any
 

@@ -3,7 +3,7 @@
 Whatever is asked, and however often, a run id's command is started once; who asks late or again gets what is there.
 """
 
-import _signal  # the C half of `signal`: the enums of the Python half cost five milliseconds
+import _signal  # the C half of `signal`: the enums of the Python half are dear to import
 import os
 import time
 

@@ -20,7 +20,7 @@ from dea.remote.plain_json import encode
 from dea.remote.runs.capture import Room, Stream, drain, run_captured
 from dea.remote.runs.store import CLAIM, FORMAT, OUTCOME, OUTCOME_BYTES, STARTED, STDERR, STDOUT, Run
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from dea.remote.places import Place
 

@@ -16,7 +16,7 @@ from dea.remote.contract.job import (
     Job,
 )
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

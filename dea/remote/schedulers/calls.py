@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dea.remote.schedulers.errors import Refused
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import TypeVar

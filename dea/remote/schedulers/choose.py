@@ -8,7 +8,7 @@ from dea.remote.contract.request import shown
 from dea.remote.schedulers import pbs, slurm
 from dea.remote.schedulers.errors import Refused
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Protocol

@@ -27,7 +27,7 @@ from dea.remote.schedulers.order import Order, mark_of, script_of
 from dea.remote.schedulers.records import Records
 from dea.remote.schedulers.shared import INTERVAL_S, Shared
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -16,7 +16,7 @@ from dea.remote.schedulers.errors import Refused, SchedulerError, Uncertain, Unr
 from dea.remote.schedulers.measures import time_of_epoch
 from dea.remote.schedulers.records import Records
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

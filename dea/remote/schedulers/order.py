@@ -9,7 +9,7 @@ from dea.remote.contract.words import join
 from dea.remote.digest import sha256
 from dea.remote.schedulers.errors import Refused
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -14,7 +14,7 @@ from dea.remote.schedulers.measures import duration, seconds
 from dea.remote.schedulers.order import Order
 from dea.remote.schedulers.pbs_jobs import ID, Unreadable, is_of, job_from, key_of, read_json, read_text
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from collections.abc import Generator
 

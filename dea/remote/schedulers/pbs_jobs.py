@@ -32,7 +32,7 @@ from dea.remote.schedulers.measures import (
     whole_seconds,
 )
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from typing import Any
 

@@ -15,7 +15,7 @@ from dea.remote.audit import make_private_folder
 from dea.remote.contract.job import InvalidAnswer, Job, after, parse_job
 from dea.remote.disk import force_to_disk
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from typing import Any
 

@@ -20,7 +20,7 @@ from dea.remote.schedulers.errors import SchedulerError, Unreachable
 from dea.remote.schedulers.measures import time_of_epoch
 from dea.remote.schedulers.records import FORMAT, Records, read_whole, write_whole
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from dea.remote.places import Place
     from dea.remote.schedulers.calls import Answer, Call

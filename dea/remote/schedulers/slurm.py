@@ -23,7 +23,7 @@ from dea.remote.schedulers.slurm_jobs import (
     read_table,
 )
 
-TYPE_CHECKING = False  # as in `typing`, which costs eight milliseconds to import
+TYPE_CHECKING = False  # as in `typing`, which is dear to import (`benchmarks/start`)
 if TYPE_CHECKING:
     from collections.abc import Generator
 
