@@ -131,7 +131,7 @@ def supported_python(value: object) -> str:
     """
     text = str(value)
     if text not in RUNTIMES:
-        raise ValueError(f"is no supported runtime: choose one of {', '.join(RUNTIMES)}, in quotes")
+        raise ValueError(f"is no supported runtime: choose one of {', '.join(RUNTIMES)}")
     return text
 
 
