@@ -24,7 +24,7 @@ FUNCTIONS = sorted(folder.name for folder in (ROOT / "functions").iterdir() if (
 # What ruff looks at.
 PYTHON = ("dea", "functions", "tests", "benchmarks", "docs", "tasks.py", "noxfile.py")
 VERSION_HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
-PYTHON_HERE = interpreters.installed()[VERSION_HERE]
+PYTHON_HERE = interpreters.here()
 # The Pythons that a login node may have, the oldest first. `tests` has dea.remote's tests too, on this one.
 OF_LOGIN_NODES = {version: str(path) for version, path in interpreters.at_least("3.9").items()}
 OTHERS = {version: path for version, path in OF_LOGIN_NODES.items() if version != VERSION_HERE} or OF_LOGIN_NODES

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dea.workspace.interface import menu, print_json, task
+from dea.workspace.interface import menu, task
 
 
 @task(help={"json": "Print JSON instead of tables."})
@@ -250,10 +250,10 @@ def doctor(
     help={
         "name": "The command's name.",
         "state": "The state folder to install for (default: .dea-orchestration in your home folder).",
-        "timeout": "How many seconds its install.sh may take.",
+        "timeout": "How many seconds its install.sh may take (default: 1200, as in an update).",
     }
 )
-def install_command(context: Any, name: str, state: str = "", timeout: float = 1200.0) -> None:
+def install_command(context: Any, name: str, state: str = "", timeout: str = "") -> None:
     """Run a command's install.sh for this checkout, even if that was done before."""
     from dea.workspace import command_installation
 
@@ -352,13 +352,7 @@ def version(context: Any, set: str = "", json: bool = False) -> None:
     """Print the version, or set it in all four distributions at once."""
     from dea.workspace import versions
 
-    if set:
-        for path in versions.bump(set):
-            print(f"changed {path}")
-    elif json:
-        print_json({"version": versions.current(), "written": versions.written()})
-    else:
-        print(versions.current())
+    versions.show(set, as_json=json)
 
 
 # Options that several of the tasks for keys have.
@@ -489,7 +483,8 @@ def keys_install(
         "user": "The account on the login node.",
         "host": "The login node, as functions reach it: name or name:port.",
         "kms-key-id": "The KMS key that encrypts the parameters: id, ARN or alias/NAME.",
-        "host-keys": "The login node's host keys, in a file (default: ask for them, show the fingerprints and have them confirmed).",
+        "host-keys": "The login node's host keys, in a file; of a known_hosts file only its lines count "
+        "(default: ask for them, show the fingerprints and have them confirmed).",
         "keep": "Leave the private key's file where it is.",
         "overwrite": "Replace what is stored under that prefix already.",
         "json": "Print JSON.",

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from benchmarks.measuring import Turns, in_turn, ratio
 from benchmarks.report import Comparison, Report, Table, main
-from dea.workspace import approval
 from dea.workspace.checkout import ROOT
-from dea.workspace.sandbox import Sandbox, sandbox
+from dea.workspace.sandbox import Sandbox
+from dea.workspace.sandbox.one_command import sandbox_with
 
 SIDES = {
     "openssh": "OpenSSH's client, without a run id",
@@ -51,7 +51,7 @@ def measure(turns: Turns) -> Report:
     measured: dict[tuple[str, int], list[dict[str, float]]] = {
         (side, size): [] for side in SIDES for size in (SMALL, LARGE)
     }
-    with _flooding() as box, _client(box) as client:
+    with sandbox_with("flood", FLOOD, COMMAND) as box, _client(box) as client:
         for number in turns:
             for size in (SMALL, LARGE):
                 for side in in_turn(list(SIDES), number):
@@ -74,24 +74,6 @@ def measure(turns: Turns) -> Report:
         ],
         details=f"the login node is the sandbox's ({box.login_node})",
     )
-
-
-@contextlib.contextmanager
-def _flooding() -> Iterator[Sandbox]:
-    """Run a sandbox whose login node has the command `flood`."""
-    with tempfile.TemporaryDirectory(prefix="dea-output-") as temporary:
-        root = Path(temporary)
-        shutil.copytree(ROOT / "dea" / "remote", root / "dea" / "remote", ignore=shutil.ignore_patterns("__pycache__"))
-        command = root / "raijin_scripts" / "flood"
-        command.mkdir(parents=True)
-        (command / "run").write_text(FLOOD)
-        (command / "run").chmod(0o755)
-        (command / "command.yaml").write_text(COMMAND)
-        approved = command / "approved.json"
-        approved.write_text(json.dumps(approval.document_for("flood", root)))
-        approved.chmod(0o644)
-        with sandbox("openssh", root=root) as box:
-            yield box
 
 
 @contextlib.contextmanager

@@ -133,15 +133,19 @@ def _settings_so_far(layout: Layout) -> "dict[str, Any] | None":
 
 def _make_key(path: str) -> None:
     """Make the third key, which never leaves the login node, unless it is there."""
-    if os.path.exists(path):
-        return
-    draft = f"{path}.new"
-    host = os.uname().nodename
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"dea-orchestration read {host}", "-f", draft]
-    _ssh_keygen(command)
-    # The public half first: where the private one is, both are.
-    os.rename(f"{draft}.pub", f"{path}.pub")
-    os.rename(draft, path)
+    if not os.path.exists(path):
+        draft = f"{path}.new"
+        comment = f"dea-orchestration read {os.uname().nodename}"
+        _ssh_keygen(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", draft])
+        os.unlink(f"{draft}.pub")
+        try:
+            # The first one stays: a call at the same time may have shown it already.
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        os.unlink(draft)
+    if not os.path.exists(f"{path}.pub"):
+        _write(f"{path}.pub", f"{public_half(path)}\n", 0o644)
 
 
 def _ssh_keygen(command: "list[str]") -> str:
@@ -172,7 +176,7 @@ def _write(path: str, content: str, mode: int = 0o600) -> None:
 
 def _remove_leftovers(root: str) -> None:
     """Remove what a call that was cut off has left half written."""
-    for name in ("settings.json", KNOWN_HOSTS, "commit_signers", "approvers", THIRD_KEY):
+    for name in ("settings.json", KNOWN_HOSTS, "commit_signers", "approvers", THIRD_KEY, f"{THIRD_KEY}.pub"):
         for draft in (f"{name}.new", f"{name}.new.pub"):
             try:
                 os.unlink(os.path.join(root, draft))

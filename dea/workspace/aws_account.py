@@ -1,9 +1,8 @@
-"""The caller's own AWS account, for what is told to use it: `--target aws`, `inv git-pull`, keys. Nothing else in the workspace reaches it."""
+"""The caller's own AWS account, for what is told to use it: `--target aws`, `inv git-pull`, keys."""
 
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,9 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.interface import console
+from dea.workspace.interface import can_ask, is_agreed
 
 if TYPE_CHECKING:
-    from botocore.credentials import Credentials
     from mypy_boto3_ssm import SSMClient
 
 # What of the shell's settings leads to the same place as the credentials do.
@@ -42,26 +40,40 @@ class Account:
     ssm: SSMClient = field(repr=False)
 
 
+def session() -> boto3.Session:
+    """Return an AWS session with the caller's settings, which have credentials and a region.
+
+    Raises:
+        WorkspaceError: If they have not.
+    """
+    try:
+        # The command line tools and Lambda itself have this name for it, boto3 an older one.
+        made = boto3.Session(region_name=os.environ.get("AWS_REGION"))
+        missing = "AWS credentials" if made.get_credentials() is None else "" if made.region_name else "AWS region"
+    except BotoCoreError as error:
+        raise WorkspaceError(f"your AWS credentials cannot be used: {error}") from error
+    if missing:
+        raise WorkspaceError(
+            f"your settings have no {missing}: run aws configure, or set AWS_PROFILE, or the variables that AWS documents"
+        )
+    return made
+
+
 def account() -> Account:
     """Return the account that the caller's settings lead to.
 
     Raises:
         WorkspaceError: If they lead to none, or AWS does not answer.
     """
+    own = session()
+    region = own.region_name
+    credentials = own.get_credentials()
+    assert credentials is not None  # noqa: S101 - `session` has looked
     try:
-        # The command line tools and Lambda itself have this name for it, boto3 an older one.
-        session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
-        credentials: Credentials | None = session.get_credentials()
-        region: str | None = session.region_name
-        if credentials is None or not region:
-            missing = "AWS credentials" if credentials is None else "AWS region"
-            raise WorkspaceError(
-                f"your settings have no {missing}: run aws configure, or set AWS_PROFILE, or the variables that AWS documents"
-            )
         frozen = credentials.get_frozen_credentials()
-        identity = session.client("sts").get_caller_identity()
-        ssm = session.client("ssm")
-    except (BotoCoreError, ClientError) as error:
+        identity = own.client("sts").get_caller_identity()
+        ssm = own.client("ssm")
+    except (BotoCoreError, ClientError, ValueError) as error:  # the last for an endpoint that is no URL
         raise WorkspaceError(f"your AWS credentials cannot be used: {error}") from error
     variables = {
         "AWS_ACCESS_KEY_ID": frozen.access_key or "",
@@ -90,8 +102,7 @@ def confirm(what: str, account: Account) -> None:
     Raises:
         WorkspaceError: If it is not confirmed.
     """
-    answer = console.input(f"{what} as {account.identity} in {account.region}? [y/N] ", markup=False)
-    if answer.strip().lower() not in ("y", "yes"):
+    if not is_agreed(f"{what} as {account.identity} in {account.region}?"):
         raise WorkspaceError("not confirmed: nothing was run")
 
 
@@ -105,7 +116,7 @@ def check_can_confirm(what: str = "--target aws", *, confirmed: bool) -> None:
     Raises:
         WorkspaceError: If there is neither.
     """
-    if not confirmed and not (sys.stdin.isatty() and console.is_terminal):
+    if not confirmed and not can_ask():
         raise WorkspaceError(
             f"{what} uses your own AWS credentials and the real login node, and there is no terminal to confirm that on: "
             "give --yes if it is meant"

@@ -8,9 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from dea.remote.contract import is_name
+from dea.workspace import strict_yaml
 from dea.workspace.errors import WorkspaceError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,9 +32,11 @@ class Function:
     def summary(self) -> str:
         """The first line of the module's docstring, or an empty text."""
         try:
-            docstring = ast.get_docstring(ast.parse(self.source.read_text("utf-8")))
+            docstring = ast.get_docstring(ast.parse(self.source.read_bytes()))
         except SyntaxError as error:
             return f"(syntax error in line {error.lineno})"
+        except ValueError:
+            return "(cannot be read as Python)"
         return docstring.splitlines()[0] if docstring else ""
 
 
@@ -50,10 +51,10 @@ class Command:
     def summary(self) -> str:
         """The summary in `command.yaml`, or an empty text."""
         try:
-            described = yaml.safe_load((self.folder / "command.yaml").read_text("utf-8"))
+            described = strict_yaml.load(self.folder / "command.yaml")
         except FileNotFoundError:
             return ""
-        except yaml.YAMLError:
+        except ValueError:
             return "(command.yaml is not valid YAML)"
         return str(described.get("summary", "")) if isinstance(described, dict) else ""
 

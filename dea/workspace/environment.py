@@ -22,8 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from dea.workspace import strict_yaml
 from dea.workspace.errors import WorkspaceError
 
 if TYPE_CHECKING:
@@ -219,13 +218,13 @@ def read(path: Path) -> EnvironmentFile:
         WorkspaceError: If it is missing, is not YAML, or has something in it that it cannot have.
     """
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = strict_yaml.load(path)
     except FileNotFoundError:
         raise WorkspaceError(
             f"{path} is missing: it documents the function's environment variables; an empty file means none"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise WorkspaceError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise WorkspaceError(f"{path} is not valid YAML: {error}") from error
     if content is None:
         return EnvironmentFile(path)
     if not isinstance(content, dict):

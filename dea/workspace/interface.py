@@ -1,4 +1,4 @@
-"""What every Invoke task shares: one clear line for a user's mistake, progress for what takes long, JSON for programs.
+"""What every Invoke task shares: one clear line for a user's mistake, progress and questions on a terminal, JSON for programs.
 
 It holds nothing of what a task does.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 STATUS_FAILED = 1
 STATUS_NOT_TRIED = 2
 """What a task ends with when no check failed and one could not be tried: that is no pass."""
+
+_STATUS_INTERRUPTED = 128 + signal.SIGINT
+_STATUS_NOBODY_READS = 128 + signal.SIGPIPE  # as of a program that the signal ended
 
 _ASKS_FOR_HELP = ("--help", "-h")
 
@@ -82,16 +87,24 @@ def task(*, group: str = "", **options: Any) -> Callable[[Callable[..., int | No
             if missing := [name for name in required if given.get(name) in (None, *_ASKS_FOR_HELP)]:
                 options_missing = " and ".join(f"--{name.replace('_', '-')}" for name in missing)
                 raise Exit(
-                    f"inv {called}: {options_missing} is missing; inv --help {called} says what it takes",
+                    f"inv {called}: {options_missing} {'is' if len(missing) == 1 else 'are'} missing; inv --help {called} says what "
+                    "it takes",
                     code=STATUS_FAILED,
                 )
             signal.signal(signal.SIGTERM, _interrupt)
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(errors="backslashreplace")  # what the terminal's encoding has not is no error
             try:
                 status = body(*args, **kwargs)
+                sys.stdout.flush()
             except WorkspaceError as error:
                 raise Exit(f"inv {called}: {error}", code=STATUS_FAILED) from None
             except KeyboardInterrupt:
-                raise Exit("interrupted", code=130) from None
+                raise Exit("interrupted", code=_STATUS_INTERRUPTED) from None
+            except BrokenPipeError:
+                # What is still to be written goes nowhere, or Python would try it once more at its end, and say so.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise Exit(code=_STATUS_NOBODY_READS) from None
             if status:
                 raise Exit(code=status)
 
@@ -119,6 +132,31 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def number(option: str, text: str, largest: float, *, whole: bool = False) -> float:
+    """Return the number that an option was given as text: Invoke's own conversion would end in a traceback.
+
+    Args:
+        option: The option, for the error.
+        text: What it was given.
+        largest: What it can be at most.
+        whole: Whether it is a whole number, from 0 on; else it is above 0.
+
+    Raises:
+        WorkspaceError: If it is none, or out of that range.
+
+    >>> number("--timeout", "2.5", 900)
+    2.5
+    """
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        value = -1
+    if not (0 <= value <= largest if whole else 0 < value <= largest):
+        kind = "a whole number from 0 to" if whole else "a number above 0, up to"
+        raise WorkspaceError(f"{option} {text!r:.80} is not {kind} {largest:g}")
+    return value
+
+
 @contextmanager
 def progress(what: str) -> Iterator[None]:
     """Show that something is going on while it does: a spinner on a terminal, one line elsewhere."""
@@ -139,10 +177,28 @@ def starting(what: str, manager: AbstractContextManager[_T]) -> Iterator[_T]:
         yield value
 
 
+def can_ask() -> bool:
+    """Tell whether somebody at a terminal could answer a question."""
+    return sys.stdin is not None and sys.stdin.isatty() and console.is_terminal
+
+
+def is_agreed(question: str) -> bool:
+    """Ask at the terminal whether it is right; whatever is not `y` or `yes`, the end of input too, is a no."""
+    try:
+        answer = console.input(f"{question} [y/N] ", markup=False)
+    except EOFError:
+        console.print()
+        return False
+    return answer.strip().lower() in ("y", "yes")
+
+
 def print_json(value: Any) -> None:
-    """Print a value as JSON on stdout."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
-    sys.stdout.write("\n")
+    """Print a value as JSON on stdout: in UTF-8 (RFC 8259), whatever the terminal's encoding is."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.flush()
+    # Half a surrogate pair, as in a file's name that is no text, becomes the escape that JSON itself has for it.
+    sys.stdout.buffer.write(f"{text}\n".encode("utf-8", "backslashreplace"))
+    sys.stdout.buffer.flush()
 
 
 def tell(checks: list[Check], *, as_json: bool) -> int:

@@ -10,6 +10,7 @@ import functools
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 _NAME = re.compile(r"python3\.\d+", re.ASCII)
@@ -44,6 +45,16 @@ def find(version: str) -> tuple[Path, str] | None:
     return None
 
 
+def here() -> Path:
+    """Return the interpreter that runs this, or that its virtual environment was made with, wherever it is."""
+    return Path(getattr(sys, "_base_executable", sys.executable))
+
+
+def how_to_install(version: str) -> str:
+    """Return what makes `find` find a minor version, on any Linux: few distributions have a package of every version."""
+    return f"uv python install {version} installs it for you alone"
+
+
 def at_least(version: str) -> dict[str, Path]:
     """Return those of `installed` from a minor version (`3.9`) on."""
     lowest = int(version.partition(".")[2])
@@ -67,13 +78,11 @@ def login_node() -> Path:
 
 def _folders() -> list[Path]:
     on_path = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    data = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
-    managed = [
-        path
-        for base, pattern in ((pyenv, "versions/*/bin"), (data, "uv/python/*/bin"))
-        for path in _glob(base, pattern)
-    ]
+    # The variables are pyenv's and uv's own; an empty one is as good as none.
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
+    managed = [path for base, pattern in ((pyenv, "versions/*/bin"), (uv, "*/bin")) for path in _glob(base, pattern)]
     return [folder for folder in (*on_path, *managed) if folder.name != "shims" and os.access(folder, os.X_OK)]
 
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
@@ -18,10 +17,12 @@ from dea.lambdas.jobs import InvalidSetting, JobRecord, JobSettings, JobsTable, 
 from dea.lambdas.jobs.metrics import cpu_efficiency_percent, queue_wait_s
 from dea.lambdas.jobs.table import CONFIG
 from dea.remote.contract.job import FINAL, LOST, STATES, Job, moment
+from dea.workspace import aws_account
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.interface import print_json, progress
-from dea.workspace.runs import chosen, parse_since, shortened, shown_duration
+from dea.workspace.runs import parse_since, shortened, shown_duration
 from dea.workspace.sandbox import exported_dynamodb
+from dea.workspace.sandbox.exported import check_leads_to
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -218,6 +219,7 @@ def _reading(target: str, name: str) -> Iterator[JobsTable]:
 
 
 def _client(target: str) -> DynamoDBClient:
-    if chosen(target) == "aws":
-        return boto3.Session(region_name=os.environ.get("AWS_REGION")).client("dynamodb", config=CONFIG)
+    check_leads_to(target, os.environ)
+    if target == "aws":
+        return aws_account.session().client("dynamodb", config=CONFIG)
     return exported_dynamodb()

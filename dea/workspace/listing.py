@@ -27,4 +27,4 @@ def show(*, as_json: bool) -> None:
         table.add_column("summary")
         for one in each:
             table.add_row(one.name, one.summary)
-        Console(highlight=False).print(table)
+        Console(highlight=False, markup=False).print(table)

@@ -18,12 +18,11 @@ from dea.raijin.credentials import user_path_from
 from dea.workspace import aws_account, checkout, environment, events, interpreters, packaging, policy, runtime
 from dea.workspace import settings as function_settings
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.interface import console, print_json, progress, starting
+from dea.workspace.interface import console, number, print_json, progress, starting
 from dea.workspace.runtime import Deployed, Invocation, Runtime, TaskRoot
 from dea.workspace.sandbox import ACCOUNT, REGION, Sandbox, sandbox
+from dea.workspace.sandbox.exported import TARGETS, check_target
 from dea.workspace.settings import Settings
-
-TARGETS = ("sandbox", "aws")
 
 _MAX_TIMEOUT_S = 900.0
 _MAX_RETRIES = 100
@@ -69,16 +68,19 @@ def run(
     Raises:
         WorkspaceError: If something that was asked for does not exist or is not as it should be.
     """
-    _check_choice("--target", target, TARGETS)
-    _check_choice("--log-format", log_format, runtime.LOG_FORMATS)
+    check_target(target)
+    if log_format not in runtime.LOG_FORMATS:
+        raise WorkspaceError(
+            f"--log-format {log_format!r:.80} is not known: choose one of {', '.join(runtime.LOG_FORMATS)}"
+        )
     if request_id and not _REQUEST_ID.fullmatch(request_id):
         raise WorkspaceError(f"--request-id {request_id!r:.140} is none: use up to 128 letters, digits, - and _")
     if from_source and package is not None:
         raise WorkspaceError("--source and --zip exclude each other: run the working tree or a package")
-    tries = 1 + int(_number("--retries", retries, _MAX_RETRIES, whole=True))
+    tries = 1 + int(number("--retries", retries, _MAX_RETRIES, whole=True))
     function = checkout.function(name)
     deployed_as = function_settings.read(function)
-    limit_s = _number("--timeout", timeout_s, _MAX_TIMEOUT_S) if timeout_s else float(deployed_as.timeout_s)
+    limit_s = number("--timeout", timeout_s, _MAX_TIMEOUT_S) if timeout_s else float(deployed_as.timeout_s)
     declared = environment.read(function.folder / environment.FILE_NAME)
     resolved = declared.resolve(environment_name, environment.parse_settings(settings), os.environ)
     payloads = [_payload(source) for source in sources or ("{}",)]
@@ -158,7 +160,7 @@ def code(
     target = packaging.Target(settings.python, settings.architecture)
     unlike = target.why_not_here()
     if not unlike and interpreters.find(settings.python) is None:
-        unlike = f"this machine has no Python {settings.python}"
+        unlike = f"this machine has no Python {settings.python} ({interpreters.how_to_install(settings.python)})"
     if unlike:
         console.print(
             f"not the package, {unlike}: running {function.name} from the working tree with Python {platform.python_version()}",
@@ -233,19 +235,3 @@ def _payload(source: str) -> bytes:
             f"the event of --event {source!r:.80} is {len(payload)} bytes: Lambda takes {runtime.MAX_PAYLOAD_BYTES}"
         )
     return payload
-
-
-def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise WorkspaceError(f"{option} {value!r:.80} is not known: choose one of {', '.join(choices)}")
-
-
-def _number(option: str, text: str, largest: float, *, whole: bool = False) -> float:
-    try:
-        value = int(text) if whole else float(text)
-    except ValueError:
-        value = -1
-    if not (0 <= value <= largest if whole else 0 < value <= largest):
-        kind = "a whole number from 0 to" if whole else "a number above 0, up to"
-        raise WorkspaceError(f"{option} {text!r:.80} is not {kind} {largest:g}")
-    return value

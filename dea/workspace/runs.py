@@ -22,8 +22,8 @@ from dea.raijin import CommandResult, RaijinError, RaijinSession, RunLost, RunRe
 from dea.remote.contract import FAILED
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.interface import console, print_json, progress
-from dea.workspace.run_lambda import TARGETS
-from dea.workspace.sandbox import check_leads_to_aws, exported_session, leads_to_a_sandbox
+from dea.workspace.sandbox import exported_session
+from dea.workspace.sandbox.exported import check_leads_to
 
 STATUS_NOT_ENDED = 75
 """What a task ends with while the run goes on (`EX_TEMPFAIL` of sysexits.h): ask again later."""
@@ -244,21 +244,5 @@ def _asking(target: str) -> Iterator[RaijinSession]:
 
 
 def _session(target: str) -> RaijinSession:
-    return RaijinSession() if chosen(target) == "aws" else exported_session()
-
-
-def chosen(target: str) -> str:
-    """Return a target if that is what the environment leads to.
-
-    Raises:
-        WorkspaceError: If there is no such target, or the environment leads to the other one.
-    """
-    if target not in TARGETS:
-        raise WorkspaceError(f"--target {target!r} is not known: choose one of {', '.join(TARGETS)}")
-    if target == "aws":
-        check_leads_to_aws(os.environ)
-    elif not leads_to_a_sandbox(os.environ):
-        raise WorkspaceError(
-            "this shell leads to no sandbox: run inv sandbox in another one and export here what it prints, or say --target aws"
-        )
-    return target
+    check_leads_to(target, os.environ)
+    return RaijinSession() if target == "aws" else exported_session()

@@ -21,12 +21,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from dea.remote.contract import is_name
+from dea.workspace import strict_yaml
 from dea.workspace.checkout import Function
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.strict_yaml import StrictLoader
 
 FILE_NAME = "function.yaml"
 
@@ -95,11 +93,11 @@ def read(function: Function) -> Settings:
     path = function.folder / FILE_NAME
     default = Settings(handler=f"{function.name}.handler")
     try:
-        content = yaml.load(path.read_text("utf-8"), StrictLoader)  # noqa: S506 - a SafeLoader
+        content = strict_yaml.load(path)
     except FileNotFoundError:
         return default
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise WorkspaceError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise WorkspaceError(f"{path} is not valid YAML: {error}") from error
     if content is None:
         return default
     if not isinstance(content, dict):
@@ -133,7 +131,7 @@ def supported_python(value: object) -> str:
     """
     text = str(value)
     if text not in RUNTIMES:
-        raise ValueError(f"is no supported runtime: choose one of {', '.join(RUNTIMES)}, in quotes")
+        raise ValueError(f"is no supported runtime: choose one of {', '.join(RUNTIMES)}")
     return text
 
 

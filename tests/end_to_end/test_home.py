@@ -388,6 +388,29 @@ def test_a_key_that_somebody_else_replaces_meanwhile_is_not_shut_out(
     assert home.labels()["run"] == [others[0].new]
 
 
+@pytest.mark.parametrize("checked", [True, False])
+def test_of_two_rotations_at_once_one_gives_up_and_the_others_key_works(
+    home: Home, monkeypatch: pytest.MonkeyPatch, checked: bool
+) -> None:
+    """Storing over the other's key, or putting the old one back, would leave SSM with a key that is shut out by now."""
+    node = LoginNode(home.at, tuple(home.ssh), PYTHON)
+    # The last step before the key is stored.
+    owner, step = (parameters, "check_values") if checked else (LoginNode, "install")
+    real: Callable[..., Any] = getattr(owner, step)
+
+    def another_then(*arguments: Any) -> None:
+        real(*arguments)
+        monkeypatch.undo()
+        rotate(home.ssm, RUN_PATH, node, "run", said=lambda _: None)
+
+    monkeypatch.setattr(owner, step, another_then)
+    with pytest.raises(WorkspaceError, match="does somebody else replace it too"):
+        rotate(home.ssm, RUN_PATH, node, "run", checked=checked, said=lambda _: None)
+    with home.session(RUN_PATH) as session:
+        assert session.exec_command("example").ok
+    assert len(home.labels()["run"]) == 1
+
+
 def test_where_the_new_key_cannot_be_tried_the_old_one_stays(home: Home) -> None:
     (before,) = home.labels()["run"]
     done = home.inv("keys.rotate", "--key", "run", *home.login("--yes", "--no-check"))

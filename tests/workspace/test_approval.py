@@ -134,6 +134,7 @@ def test_arguments_any_is_shown_for_what_it_is(checkout: Checkout, capsys: pytes
         ("", "it is no mapping"),
         ("- a\n", "it is no mapping"),
         ("summary: [\n", "no valid YAML"),
+        ("summary: 2020-02-30\n", "no valid YAML: day is out of range"),
         ("summary: a\nsummary: b\n", "the key 'summary' is there twice"),
         ("arguments: {}\n", "summary is missing"),
         ("summary: ''\n", "summary is missing"),
@@ -344,7 +345,8 @@ def test_check_passes_when_everything_is_approved_as_it_stands(checkout: Checkou
         (lambda checkout: checkout.describe("summary: Cleans more.\n"), "content, files, summary"),
         (lambda checkout: (checkout.folder / "new").write_text(""), "clean has changed"),
         (lambda checkout: (checkout.folder / "approved.json").unlink(), "clean is not approved"),
-        (lambda checkout: (checkout.folder / "approved.json").write_text("{"), "clean: "),
+        (lambda checkout: (checkout.folder / "approved.json").write_text("{"), "clean/approved.json cannot be read"),
+        (lambda checkout: (checkout.folder / "approved.json").write_text("[]"), "clean has changed since its approval"),
         (lambda checkout: checkout.run.chmod(0o644), "run is not executable"),
         (lambda checkout: (checkout.scripts / "site.yaml").write_text("timeout: 5\n"), "site is not approved"),
         (

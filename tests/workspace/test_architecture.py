@@ -68,6 +68,20 @@ def test_the_login_node_needs_nothing_but_the_standard_library() -> None:
         assert foreign == set(), path
 
 
+def test_the_way_in_knows_the_login_node_by_its_contract_only() -> None:
+    for part in ("raijin", "lambdas"):
+        for path in (ROOT / "dea" / part).rglob("*.py"):
+            of_the_login_node = {name for name in imported(path) if f"{name}.".startswith("dea.remote.")}
+            assert all(f"{name}.".startswith("dea.remote.contract.") for name in of_the_login_node), path
+
+
+def test_the_contract_is_pure() -> None:
+    for path in (ROOT / "dea" / "remote" / "contract").rglob("*.py"):
+        names = imported(path)
+        assert not {name.split(".")[0] for name in names} & {"os", "io", "sys", "subprocess", "socket", "pathlib"}, path
+        assert all(name.startswith("dea.remote.contract.") for name in names if name.startswith("dea.")), path
+
+
 def test_functions_import_what_their_pages_show_and_nothing_else_of_ours() -> None:
     allowed = ("dea.lambdas.", "dea.raijin.", "dea.remote.contract.")
     for function in checkout.functions().values():

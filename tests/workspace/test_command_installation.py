@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def install(root: Path) -> None:
-    command_installation.run("needy", state=str(root.parent / "state"), timeout_s=30, root=root)
+    command_installation.run("needy", state=str(root.parent / "state"), timeout_s="30", root=root)
 
 
 def test_what_it_installs_is_in_the_commands_prefix(root: Path) -> None:

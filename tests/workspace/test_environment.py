@@ -109,6 +109,8 @@ def test_an_empty_file_has_no_variables(read) -> None:
         ("variables: []\nenvironment: {}", "unknown keys: environment"),
         ("- A", "holds a list"),
         ("A: 'x", "not valid YAML"),
+        ("A: 2020-02-30", "not valid YAML: day is out of range"),
+        ("A: 1\nA: 2", "the key 'A' is there twice"),
         ("A-B: 1", "cannot be the name"),
         ('A: "a\\0b"', "NUL"),
     ],

@@ -25,3 +25,14 @@ def test_what_does_not_answer_as_an_interpreter_is_none(
     found = interpreters.find(HERE)
     assert found is not None
     assert found[0].parent != tmp_path
+
+
+@pytest.mark.parametrize("variable", ["XDG_DATA_HOME", "UV_PYTHON_INSTALL_DIR"])
+def test_what_uv_has_installed_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    folder = tmp_path / ("uv/python" if variable == "XDG_DATA_HOME" else ".") / "cpython-3.99.0-linux" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "python3.99").write_text("#!/bin/sh\necho cpython 3.99 3.99.0 /somewhere\n")
+    (folder / "python3.99").chmod(0o755)
+    monkeypatch.delenv("UV_PYTHON_INSTALL_DIR", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert interpreters.find("3.99") == (Path("/somewhere"), "3.99.0")

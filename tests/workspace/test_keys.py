@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -182,29 +181,40 @@ def test_what_the_login_node_says_is_passed_on(tmp_path: Path, program: str, sai
 def test_host_keys_in_a_file_lose_their_names(tmp_path: Path) -> None:
     path = tmp_path / "hostkeys"
     path.write_text(f"# checked\n[raijin.example.org]:2222 {HOST_KEY}\n{HOST_KEY} a comment\n")
-    assert host_keys.from_file(path) == f"{HOST_KEY}\n" * 2
+    assert host_keys.from_file(path, "raijin.example.org", 22) == f"{HOST_KEY}\n" * 2
     for text in ("", "raijin ssh-ed25519 !\n", "<html>\n"):
         path.write_text(text)
         with pytest.raises(WorkspaceError, match="holds something else than public host keys"):
-            host_keys.from_file(path)
+            host_keys.from_file(path, "raijin", 22)
     with pytest.raises(WorkspaceError, match="cannot be read"):
-        host_keys.from_file(tmp_path / "no")
+        host_keys.from_file(tmp_path / "no", "raijin", 22)
 
 
-class Terminal:
-    """A terminal at which somebody has typed an answer."""
+@pytest.mark.parametrize("hashed", [False, True])
+def test_of_a_known_hosts_file_only_the_login_nodes_own_keys_are_pinned(tmp_path: Path, hashed: bool) -> None:
+    """Any other host in it could stand in for the login node."""
+    other, revoked, pattern = (f"ssh-ed25519 {pairs.make('x').public.data}" for _ in range(3))
+    path = tmp_path / "known_hosts"
+    path.write_text(
+        f"github.com,192.0.2.7 {other}\nraijin.example.org {HOST_KEY}\n[raijin.example.org]:2222 {other}\n"
+        f"raijin.example.org {revoked}\n@revoked raijin.example.org {revoked}\n@cert-authority *.example.org {other}\n"
+        + ("" if hashed else f"*.example.org {pattern}\n")
+    )
+    if hashed:
+        subprocess.run(["ssh-keygen", "-H", "-f", path], check=True, capture_output=True)
+        assert "github" not in path.read_text()
+    wanted = [HOST_KEY] if hashed else [HOST_KEY, pattern]
+    assert host_keys.from_file(path, "Raijin.example.org", 22).splitlines() == wanted
+    assert host_keys.from_file(path, "raijin.example.org", 2222).splitlines()[0] == other
+    with pytest.raises(WorkspaceError, match=r"several hosts, and none is raijin\.example\.com"):
+        host_keys.from_file(path, "raijin.example.com", 22)
 
-    is_terminal = True
 
-    def __init__(self, answer: str) -> None:
-        self.answer = answer
-        self.asked = ""
-
-    def input(self, question: str, **_: object) -> str:
-        self.asked = question
-        return self.answer
-
-    def print(self, *_: object, **__: object) -> None: ...
+def test_a_key_that_is_revoked_is_not_pinned(tmp_path: Path) -> None:
+    path = tmp_path / "known_hosts"
+    path.write_text(f"@revoked raijin.example.org {HOST_KEY}\n")
+    with pytest.raises(WorkspaceError, match=r"none is raijin\.example\.org"):
+        host_keys.from_file(path, "raijin.example.org", 22)
 
 
 @pytest.fixture
@@ -225,17 +235,17 @@ def test_a_host_key_that_nobody_has_confirmed_is_not_stored() -> None:
 
 
 @pytest.mark.usefixtures("scanned")
-@pytest.mark.parametrize(("answer", "confirmed"), [("y", True), ("yes", True), ("", False), ("no", False)])
-def test_a_person_confirms_the_host_key(monkeypatch: pytest.MonkeyPatch, answer: str, confirmed: bool) -> None:
-    terminal = Terminal(answer)
-    monkeypatch.setattr(host_keys, "console", terminal)
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_person_confirms_the_host_key(monkeypatch: pytest.MonkeyPatch, confirmed: bool) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(host_keys, "can_ask", lambda: True)
+    monkeypatch.setattr(host_keys, "is_agreed", lambda question: asked.append(question) or confirmed)
     if confirmed:
         assert host_keys.confirmed("raijin.example.org", 22) == f"{HOST_KEY}\n"
     else:
         with pytest.raises(WorkspaceError, match="not confirmed"):
             host_keys.confirmed("raijin.example.org", 22)
-    assert "raijin.example.org:22 says that its host key is SHA256:" in terminal.asked
+    assert "raijin.example.org:22 says that its host key is SHA256:" in asked[0]
 
 
 @pytest.fixture(scope="module")

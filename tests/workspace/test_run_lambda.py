@@ -134,9 +134,8 @@ def test_without_an_interpreter_of_the_version_the_working_tree_runs_and_a_line_
         assert not root.packaged
         assert root.folder == ROOT / "functions" / "example"
     said = " ".join(capsys.readouterr().err.split())
-    assert said.startswith(
-        "not the package, this machine has no Python 3.13: running example from the working tree with Python 3."
-    )
+    assert said.startswith("not the package, this machine has no Python 3.13 (uv python install 3.13")
+    assert "): running example from the working tree with Python 3." in said
 
 
 def test_one_event_prints_its_result_alone(package: Any, run: Any) -> None:

@@ -75,6 +75,29 @@ def test_runs_lists_what_ran_newest_first(inv: Any, session: RaijinSession) -> N
     assert (listed[1]["outcome"], listed[1]["status"], listed[1]["key"]) == ("exited", 0, "sandbox")
 
 
+def test_a_profile_of_the_users_does_not_keep_it_from_the_sandbox(
+    inv: Any, monkeypatch: pytest.MonkeyPatch, session: RaijinSession
+) -> None:
+    run_id = session.exec_command("example").run_id
+    monkeypatch.setenv("AWS_PROFILE", "nobodys")
+    done = inv("result", run_id)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("task", ["remote", "result"])
+def test_what_a_terminal_cannot_show_is_no_error(
+    inv: Any, monkeypatch: pytest.MonkeyPatch, session: RaijinSession, task: str
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    if task == "remote":
+        done = inv("remote", "--name", "echo_args", "--args", "größer")
+        assert rb"gr\xf6\xdfer" in done.stdout
+    else:
+        done = inv("result", session.exec_command("echo_args größer").run_id, "--json")
+        assert "größer" in json.loads(done.stdout.decode("utf-8"))["stdout"]
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_table_has_each_run_on_a_line_of_its_own(inv: Any, session: RaijinSession) -> None:
     run_id = session.exec_command("echo_args table " + "x" * 200).run_id
     done = inv("runs")

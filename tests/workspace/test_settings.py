@@ -85,6 +85,7 @@ services:
         ("3: x", "there is no key 3"),
         ("[1, 2]", "holds no mapping"),
         ("a: [", "is not valid YAML"),
+        ("timeout: 2020-02-30", "is not valid YAML: day is out of range"),
         ("memory: 128\ntimeout: 60\nmemory: 256", "the key 'memory' is there twice"),
         (
             "services: [{s3: {actions: [s3:GetObject], actions: [], resources: ['*']}}]",

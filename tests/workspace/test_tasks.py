@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from dea.workspace import checkout, listing, versions
 from tests.conftest import ROOT
 from tests.docs.pages import blocks
 
@@ -83,6 +87,7 @@ def test_run_lambda_prints_what_it_set_the_log_and_the_result() -> None:
         (["install", "--name", "nope"], "choose one of"),
         (["install-command", "--name", "nope"], "choose one of"),
         (["install-command", "--name", "example"], "example has no install.sh"),
+        (["install-command", "--name", "example", "--timeout", "long"], "--timeout 'long' is not a number above 0"),
         (["version", "--set", "x"], "is no version"),
         (["package"], "inv package: --name is missing; inv --help package says what it takes"),
         (["package", "--json"], "inv package: --name is missing"),
@@ -99,6 +104,71 @@ def test_a_mistake_is_one_clear_line_and_a_status(arguments: list[str], said: st
     assert done.stdout == ""
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_reader_that_goes_away_is_no_error_of_ours() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [BIN / "inv", "list", "--json"], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize(("typed", "agreed"), [(b"yes\n", True), (b"no\n", False), (b"\x04", False)])
+def test_only_a_yes_at_the_terminal_is_one(typed: bytes, agreed: bool) -> None:
+    code = (
+        "from dea.workspace.interface import can_ask, is_agreed; raise SystemExit(not (can_ask() and is_agreed('so?')))"
+    )
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, typed)
+        done = subprocess.run([sys.executable, "-c", code], stdin=theirs, stderr=theirs, check=False, timeout=60)
+        assert b"so? [y/N]" in os.read(ours, 65536)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == (0 if agreed else 1)
+
+
+def test_without_any_standard_input_nobody_is_asked() -> None:
+    command = ["/bin/sh", "-c", 'exec "$0" git-pull <&-', BIN / "inv"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "there is no terminal to confirm that on: give --yes" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_summary_is_shown_as_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {}
+    for name, text in {
+        "marked": b'"""Does [bold]this[/bold] and [/that]."""\n',
+        "broken": b"def (\n",
+        "nul": b"\0",
+    }.items():
+        (tmp_path / f"{name}.py").write_bytes(text)
+        found[name] = checkout.Function(name, tmp_path)
+    (tmp_path / "command.yaml").write_text("summary: 2026-02-30\n")
+    monkeypatch.setattr(checkout, "functions", lambda: found)
+    monkeypatch.setattr(checkout, "commands", lambda: {"dated": checkout.Command("dated", tmp_path)})
+    listing.show(as_json=False)
+    out = capsys.readouterr().out
+    assert "Does [bold]this[/bold] and [/that]." in out
+    assert "(syntax error in line 1)" in out
+    assert "(command.yaml is not valid YAML)" in out
+
+
+def test_version_says_what_it_changed_to_programs_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(versions, "bump", lambda version: [f"made {version}"])
+    versions.show("7.8.9", as_json=True)
+    assert json.loads(capsys.readouterr().out)["changed"] == ["made 7.8.9"]
 
 
 def test_remote_passes_output_and_status_on() -> None:

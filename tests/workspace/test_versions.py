@@ -43,6 +43,15 @@ def test_drift_is_told(copy: Path) -> None:
         versions.current(copy)
 
 
+def test_a_file_that_cannot_be_changed_leaves_all_as_they_were(copy: Path) -> None:
+    before = versions.written(copy)
+    init = copy / "dea" / "remote" / "__init__.py"
+    init.write_text("")
+    with pytest.raises(WorkspaceError, match="states its version 0 times"):
+        versions.bump("7.8.9", copy)
+    assert versions.written(copy) == {**before, "dea/remote/__init__.py": ""}
+
+
 @pytest.mark.parametrize("version", ["", "1", "1.2", "v1.2.3", "1.2.3\n", "01.2.3", "1.2.3 "])
 def test_what_is_no_version_changes_nothing(copy: Path, version: str) -> None:
     before = versions.written(copy)

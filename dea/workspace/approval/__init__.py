@@ -4,7 +4,6 @@ The dispatcher reads only what is written here (`dea.remote.approval`); nothing 
 """
 
 from dea.workspace.approval.record import (
-    SITE,
     approvable,
     approve,
     check_all,
@@ -13,12 +12,8 @@ from dea.workspace.approval.record import (
     problems_with_approvals,
     run,
 )
-from dea.workspace.approval.schema import Problems
-from dea.workspace.approval.signature import sign, verify_signature
 
 __all__ = [
-    "SITE",
-    "Problems",
     "approvable",
     "approve",
     "check_all",
@@ -26,6 +21,4 @@ __all__ = [
     "packaged_schemas",
     "problems_with_approvals",
     "run",
-    "sign",
-    "verify_signature",
 ]

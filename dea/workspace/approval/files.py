@@ -10,9 +10,10 @@ from pathlib import Path
 from dea.remote.approval import APPROVED
 from dea.remote.decision import INSTALL
 from dea.remote.launch import PATH
+from dea.remote.signature import SUFFIX
 from dea.workspace import tracked
 
-SIGNATURE = APPROVED + ".sig"
+SIGNATURE = APPROVED + SUFFIX
 
 _MAX_SHEBANG_BYTES = 256  # Linux's BINPRM_BUF_SIZE: what it reads of a script's first line
 

@@ -13,6 +13,7 @@ from dea.remote import approval
 from dea.remote.contract import is_name
 from dea.remote.contract.describe import describe
 from dea.remote.contract.packaged import FORMAT
+from dea.remote.signature import SUFFIX
 from dea.workspace import checkout
 from dea.workspace.approval import files, schema, signature
 from dea.workspace.errors import WorkspaceError
@@ -96,7 +97,7 @@ def check_all(*, allowed_signers: Path | None = None, root: Path = checkout.ROOT
 
 
 def problems_with_approvals(*, allowed_signers: Path | None = None, root: Path = checkout.ROOT) -> list[str]:
-    """Return every approval that is missing, stale, or not signed as asked, a sentence each; as `check_all` takes it.
+    """Return every approval that is missing, unreadable, stale, or not signed as asked, a sentence each; as `check_all` takes it.
 
     Raises:
         WorkspaceError: If signatures cannot be checked at all.
@@ -110,9 +111,14 @@ def problems_with_approvals(*, allowed_signers: Path | None = None, root: Path =
         except FileNotFoundError:
             problems.append(f"{name} is not approved: run inv approve --name {name}")
             continue
-        except (WorkspaceError, ValueError) as error:
+        except WorkspaceError as error:
             problems.append(f"{name}: {error}")
             continue
+        except (OSError, ValueError) as error:
+            problems.append(f"{path.relative_to(root)} cannot be read ({error}): run inv approve --name {name}")
+            continue
+        if not isinstance(found, dict):
+            found = {}
         stale = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
         if stale:
             problems.append(
@@ -199,7 +205,7 @@ def _scripts(root: Path) -> Path:
 
 def _write(path: Path, document: dict[str, Any]) -> None:
     """Write an approval in one step, so that no dispatcher reads half of it; a signature of the former one goes."""
-    path.with_name(path.name + ".sig").unlink(missing_ok=True)
+    path.with_name(path.name + SUFFIX).unlink(missing_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     draft.write_text(_encoded(document), "utf-8")
     # Readable for all, writable by the owner alone, whatever the umask: the dispatcher refuses anything looser.

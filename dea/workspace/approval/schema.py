@@ -13,13 +13,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dea.remote.contract.schema import ANY, TYPES, normal_path, problem_with
 from dea.remote.contract.words import controls_in
+from dea.workspace import strict_yaml
 from dea.workspace.approval.patterns import PatternError, compile_pattern
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.strict_yaml import StrictLoader
 
 COMMAND_KEYS = ("summary", "arguments", "timeout", "max_parallel", "max_output_bytes", "environment", "stdin")
 SITE_KEYS = (
@@ -149,10 +147,10 @@ def digest_of(arguments: Any) -> str:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        described = yaml.load(path.read_text("utf-8"), StrictLoader)  # noqa: S506 - a SafeLoader
+        described = strict_yaml.load(path)
     except FileNotFoundError:
         raise Problems(path, ["it is missing: it says what the command is for and which arguments it takes"]) from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, TypeError) as error:
+    except ValueError as error:
         raise Problems(path, [f"it is no valid YAML: {error}"]) from error
     if not isinstance(described, dict):
         raise Problems(path, ["it is no mapping: write `summary: ...` and `arguments: ...`"])

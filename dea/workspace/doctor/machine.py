@@ -41,18 +41,20 @@ def pythons(root: Path = ROOT) -> Check:
             wanted.setdefault(settings.read(function).python, []).append(function.name)
         except WorkspaceError as error:
             problems.append(str(error))
-    found = [f"{answer[1]}" for one in sorted(wanted) if (answer := interpreters.find(one)) is not None]
-    problems += [
-        f"python{one} is not here, which {' and '.join(wanted[one])} will run on"
-        for one in sorted(wanted)
-        if interpreters.find(one) is None
-    ]
+    found = []
+    for one, names in sorted(wanted.items()):
+        if (answer := interpreters.find(one)) is not None:
+            found.append(answer[1])
+        else:
+            problems.append(
+                f"python{one} is not here, which {' and '.join(names)} will run on: {interpreters.how_to_install(one)}"
+            )
     try:
         found.append(f"{interpreters.login_node()} for the login node")
     except RuntimeError as error:
         problems.append(str(error))
     if problems:
-        return Check("pythons", False, listed(problems), "install what is missing, as uv python install 3.13 does")
+        return Check("pythons", False, listed(problems))
     return Check("pythons", True, ", ".join(found))
 
 
@@ -96,9 +98,12 @@ def ssh_keygen() -> Check:
     if None in programs:
         missing = "ssh-keygen" if programs[0] is None else "ssh"
         return Check("ssh_keygen", False, f"{missing} is not on PATH", "install OpenSSH's client, 8.2 or newer")
-    done = subprocess.run(
-        [str(programs[1]), "-V"], capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            [str(programs[1]), "-V"], capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return Check("ssh_keygen", False, f"ssh cannot be started: {error}", "install OpenSSH's client anew")
     said = (done.stderr or done.stdout).strip()
     match = re.search(r"OpenSSH\w*_(\d+)\.(\d+)", said)
     if match is not None and (int(match[1]), int(match[2])) < LEAST_SSH_KEYGEN:

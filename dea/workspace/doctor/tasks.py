@@ -16,11 +16,10 @@ from dea.workspace import aws_account
 from dea.workspace.doctor import channels, gate, machine, way
 from dea.workspace.doctor.host_keys import host_keys
 from dea.workspace.doctor.way import Way
-from dea.workspace.errors import WorkspaceError
 from dea.workspace.git_pull import DEFAULT_USER_PATH as UPDATE_USER_PATH
 from dea.workspace.interface import progress, starting, tell
-from dea.workspace.run_lambda import TARGETS
 from dea.workspace.sandbox import check_leads_to_aws, exported_ssm, leads_to_a_sandbox, sandbox
+from dea.workspace.sandbox.exported import check_target
 
 _RETRIES = Retries(give_up_s=0)
 
@@ -51,8 +50,7 @@ def run(*, target: str, user_path: str, only: str, confirmed: bool, as_json: boo
     Raises:
         WorkspaceError: If there is no such target, it is not confirmed, or the AWS credentials or the sandbox cannot be used.
     """
-    if target not in TARGETS:
-        raise WorkspaceError(f"--target {target!r} is not known: choose one of {', '.join(TARGETS)}")
+    check_target(target)
     only = only or (UPDATE if user_path == UPDATE_USER_PATH else "")
     with _way(target, user_path, only, confirmed=confirmed) as going:
         with progress("checking this machine"):

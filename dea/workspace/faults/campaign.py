@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import random
-import shutil
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dea.raijin import CommandResult, RaijinError, Retries, Timeouts
-from dea.workspace import approval, checkout
 from dea.workspace.faults import ledger
 from dea.workspace.faults.proxy import Fault, FaultProxy, Way, session_through
-from dea.workspace.sandbox import Sandbox, sandbox
+from dea.workspace.sandbox import Sandbox
+from dea.workspace.sandbox.one_command import sandbox_with
 
 WORKERS = 4
 
@@ -89,23 +86,9 @@ class _Run:
 @contextlib.contextmanager
 def ledger_sandbox(*, login_nodes: int = 1) -> Iterator[Sandbox]:
     """Run a sandbox of OpenSSH's kind whose login nodes have the command `ledger`."""
-    folder = Path(tempfile.mkdtemp(prefix="dea-faults-"))
-    try:
-        shutil.copytree(
-            checkout.ROOT / "dea" / "remote", folder / "dea" / "remote", ignore=shutil.ignore_patterns("__pycache__")
-        )
-        command = folder / "raijin_scripts" / "ledger"
-        command.mkdir(parents=True)
-        shutil.copy(ledger.__file__, command / "run")
-        (command / "run").chmod(0o755)
-        (command / "command.yaml").write_text(_COMMAND, "utf-8")
-        approved = command / "approved.json"
-        approved.write_text(json.dumps(approval.document_for("ledger", folder)), "utf-8")
-        approved.chmod(0o644)
-        with sandbox("openssh", root=folder, login_nodes=login_nodes) as box:
-            yield box
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    run = Path(ledger.__file__).read_text("utf-8")
+    with sandbox_with("ledger", run, _COMMAND, login_nodes=login_nodes) as box:
+        yield box
 
 
 def entries(box: Sandbox) -> Counter[str]:

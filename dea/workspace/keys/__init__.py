@@ -9,8 +9,7 @@ What a person sees is in `dea.workspace.keys.tasks`; what the lines say, in `dea
 """
 
 from dea.workspace.keys.login_node import LoginNode
-from dea.workspace.keys.pairs import KINDS, Kind, Pair
-from dea.workspace.keys.parameters import Values, check_login, store
+from dea.workspace.keys.parameters import Values, store
 from dea.workspace.keys.rotation import rotate
 
-__all__ = ["KINDS", "Kind", "LoginNode", "Pair", "Values", "check_login", "rotate", "store"]
+__all__ = ["LoginNode", "Values", "rotate", "store"]

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 from dea.raijin import RaijinError
-from dea.raijin.credentials import parse_host_keys
+from dea.raijin.credentials import SSH_PORT, parse_host_keys
 from dea.workspace.errors import WorkspaceError
-from dea.workspace.interface import console, progress
+from dea.workspace.interface import can_ask, is_agreed, progress
 
 _SCAN_TIMEOUT_S = 15
+_KINDS = ("ssh-", "ecdsa-", "sk-")  # a key's type begins so, and no name does
 
 
-def from_file(path: Path) -> str:
-    """Return the host keys in a file, one a line, without the names before them.
+def from_file(path: Path, host: str, port: int) -> str:
+    """Return the host keys of a login node in a file, one a line, without the names before them.
+
+    Args:
+        path: A file with keys alone, or with names before them as in a known_hosts file (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
+        host: The login node's name, as sessions will call it.
+        port: Its port.
 
     Raises:
-        WorkspaceError: If it has none, or a line is none.
+        WorkspaceError: If it has none, a line is none, or the lines have several names of which none is the login node's.
     """
     try:
-        return _normal(path.read_text("utf-8"), str(path))
+        text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise WorkspaceError(f"--host-keys {path} cannot be read: {error}") from error
+    return _normal(_of_one_node(text, str(path), host, port), str(path))
 
 
 def confirmed(host: str, port: int) -> str:
@@ -37,15 +43,40 @@ def confirmed(host: str, port: int) -> str:
     keys = _normal(found, f"the answer of {host}:{port}")
     fingerprints = ", ".join(key.fingerprint for key in parse_host_keys(keys, host))
     remedy = "compare it with what the site publishes"
-    if not (sys.stdin.isatty() and console.is_terminal):
+    if not can_ask():
         raise WorkspaceError(
             f"{host}:{port} says that its host key is {fingerprints}, and there is no terminal to confirm that on: {remedy}, and give "
             "the file that has it with --host-keys FILE"
         )
-    question = f"{host}:{port} says that its host key is {fingerprints}: {remedy}. Is it right? [y/N] "
-    if console.input(question, markup=False).strip().lower() not in ("y", "yes"):
+    if not is_agreed(f"{host}:{port} says that its host key is {fingerprints}: {remedy}. Is it right?"):
         raise WorkspaceError("the host key is not confirmed: nothing was stored")
     return keys
+
+
+def _of_one_node(text: str, where: str, host: str, port: int) -> str:
+    """Return the lines of one login node: of a file of many, a person's own known_hosts say, the others must not be pinned.
+
+    Where all lines have one name, whichever that is, somebody has made the file for this login node.
+    """
+    lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+    named = [line for line in lines if not line.startswith(_KINDS)]
+    names = {line.split()[0] for line in named}
+    if len(names) < 2 and not any(name.startswith("@") for name in names):
+        return text
+    import asyncssh  # noqa: PLC0415 - slow to import, and most files have one name
+
+    try:
+        known = asyncssh.import_known_hosts("\n".join(named))
+    except ValueError:
+        return text  # what is no line of such a file is refused as no key
+    trusted, _, revoked, *_ = known.match(host.lower(), "", None if port == SSH_PORT else port)
+    own = [line for line in lines if line.startswith(_KINDS)]
+    own += [key.export_public_key().decode("ascii") for key in trusted if key not in revoked]
+    if not own:
+        raise WorkspaceError(
+            f"{where} names several hosts, and none is {host}: keep its lines alone, or take the names away (cut -d ' ' -f 2-)"
+        )
+    return "\n".join(own)
 
 
 def _scanned(host: str, port: int) -> str:

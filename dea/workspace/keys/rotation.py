@@ -1,7 +1,8 @@
 """Another key takes a key's place: it is let in and has logged in before SSM names it, and only then the old one goes.
 
 Cut off anywhere, at least one key works, and SSM names one that does. The same again makes one more key and finishes with
-that: what is left of the one before goes with the old one.
+that: what is left of the one before goes with the old one. Two at once: before each step that another's key could suffer from,
+SSM is looked at, and who finds another key there than the one that was there before gives up and shuts nobody out.
 """
 
 from __future__ import annotations
@@ -65,10 +66,7 @@ def rotate(
     """
     stored = parameters.read(ssm, prefix)
     name = f"{prefix}.pkey"
-    try:
-        old = parse_private_key(stored.private_key, name).fingerprint
-    except RaijinError as error:
-        raise WorkspaceError(str(error)) from error
+    old = _fingerprint(stored, name)
     kms_key_id = kms_key_id or parameters.kms_key_of(ssm, name)
     pair = pairs.make(f"dea-orchestration {label}")
     new = pair.public.fingerprint
@@ -79,9 +77,10 @@ def rotate(
         try:
             parameters.check_values(values)
         except WorkspaceError as error:
-            _shut_out_again(node, label, old, error)
+            _shut_out_again(ssm, prefix, node, label, stored, error)
             raise
         said("the new key logs in")
+    _check_stored(ssm, prefix, stored)
     parameters.put(ssm, name, pair.private, kms_key_id)
     said(f"{name} holds the new key")
     if not checked:
@@ -91,23 +90,43 @@ def rotate(
     try:
         parameters.check_login(prefix, ssm)
     except WorkspaceError as error:
+        _check_stored(ssm, prefix, values)
         parameters.put(ssm, name, stored.private_key, kms_key_id)
         said(f"{name} holds the old key again")
-        _shut_out_again(node, label, old, error)
+        _shut_out_again(ssm, prefix, node, label, stored, error)
         raise
     said("the stored key logs in")
-    if parameters.read(ssm, prefix).private_key != pair.private:
-        raise WorkspaceError(
-            f"{name} holds another key than the one that was just stored: does somebody else replace it too? All keys stay let in"
-        )
+    _check_stored(ssm, prefix, values)
     node.remove_others(label, new)
     said(f"{old} is shut out")
     return Rotation(old, new, removed=True)
 
 
-def _shut_out_again(node: LoginNode, label: str, old: str, why: WorkspaceError) -> None:
+def _check_stored(ssm: SSMClient, prefix: str, values: parameters.Values) -> None:
+    """Check that SSM still holds a key.
+
+    Raises:
+        WorkspaceError: If it does not.
+    """
+    if parameters.read(ssm, prefix).private_key != values.private_key:
+        raise WorkspaceError(
+            f"{prefix}.pkey holds another key than a moment ago: does somebody else replace it too? All keys stay let in"
+        )
+
+
+def _shut_out_again(
+    ssm: SSMClient, prefix: str, node: LoginNode, label: str, stored: parameters.Values, why: WorkspaceError
+) -> None:
     """Have the new key's line removed: it must not stay let in, since nothing knows it."""
     try:
-        node.remove_others(label, old)
+        _check_stored(ssm, prefix, stored)
+        node.remove_others(label, _fingerprint(stored, prefix))
     except WorkspaceError as left:
         raise WorkspaceError(f"{why}; and its line is still there: {left}") from why
+
+
+def _fingerprint(values: parameters.Values, name: str) -> str:
+    try:
+        return parse_private_key(values.private_key, name).fingerprint
+    except RaijinError as error:
+        raise WorkspaceError(str(error)) from error

@@ -167,7 +167,7 @@ def store(
     except RaijinError:
         raise WorkspaceError(f"--host {host!r:.80} is no host: give a name or name:port") from None
     aws_account.check_can_confirm("it", confirmed=confirmed)
-    pinned = host_keys.from_file(Path(host_keys_file)) if host_keys_file else host_keys.confirmed(*address)
+    pinned = host_keys.from_file(Path(host_keys_file), *address) if host_keys_file else host_keys.confirmed(*address)
     values = parameters.Values(user, host, pair.private, pinned)
     account = aws_account.account()
     if not confirmed:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dea.remote.contract.packaged import FILE as SCHEMAS
-from dea.workspace import approval, settings
+from dea.workspace import approval, interpreters, settings
 from dea.workspace.checkout import ROOT, Function
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.packaging import (
@@ -197,7 +197,7 @@ def without_compiler(target: Target) -> str:
     """Return what it costs that this machine has no interpreter of a version, and how to get one."""
     return (
         f"this machine has no Python {target.python} to compile with: without compiled modules a cold start takes twice as long; "
-        f"uv python install {target.python} gets one anywhere"
+        f"{interpreters.how_to_install(target.python)}"
     )
 
 

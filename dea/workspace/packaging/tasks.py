@@ -80,11 +80,8 @@ def package(  # noqa: D417 - as `build`
     """
     if output and name == "all":
         raise WorkspaceError("--output names one file, and --name all makes several: they go to dist/NAME.zip")
-    try:
-        target_python = supported_python(python) if python else None
-        target_architecture = supported_architecture(architecture) if architecture else None
-    except ValueError as error:
-        raise WorkspaceError(f"{python or architecture!r} {error}") from None
+    target_python = _supported(python, supported_python)
+    target_architecture = _supported(architecture, supported_architecture)
     warned: set[str] = set()
     made: list[dict[str, Any]] = []
 
@@ -122,6 +119,13 @@ def package(  # noqa: D417 - as `build`
     if as_json:
         print_json(made)
     return status
+
+
+def _supported(value: str, check: Callable[[object], str]) -> str | None:
+    try:
+        return check(value) if value else None
+    except ValueError as error:
+        raise WorkspaceError(f"{value!r} {error}") from None
 
 
 def _each(functions: Sequence[checkout.Function], act: Callable[[checkout.Function], None]) -> int:
@@ -208,4 +212,4 @@ def _explain(built: Package) -> None:
         table.add_row(
             size.part, str(size.files), megabytes(size.zipped_bytes), megabytes(size.unzipped_bytes), left_out
         )
-    Console(file=sys.stdout, highlight=False).print(table)
+    Console(file=sys.stdout, markup=False, highlight=False).print(table)

@@ -68,7 +68,10 @@ def unpacked(package: Path) -> Iterator[TaskRoot]:
     said = manifest_of(package)
     found = interpreters.find(said.target.python)
     if found is None:
-        raise WorkspaceError(f"{package} is for Python {said.target.python}, and this machine has no such interpreter")
+        version = said.target.python
+        raise WorkspaceError(
+            f"{package} is for Python {version}, which this machine has not: {interpreters.how_to_install(version)}"
+        )
     with temporary_folder() as folder:
         task = folder / "task"
         try:

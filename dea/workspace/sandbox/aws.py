@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
-import boto3
 from moto.server import ThreadedMotoServer
 
 from dea.lambdas.jobs.definition import create_table
+from dea.workspace.sandbox import identity
 
 HOST = "127.0.0.1"
 
@@ -23,7 +23,7 @@ def start() -> str:
 
 def store(endpoint_url: str, region: str, parameters: dict[str, str]) -> str:
     """Store parameters as SecureStrings under a KMS key made for it; return the key's id."""
-    session = _session(region)
+    session = identity.session(region)
     kms = session.client("kms", endpoint_url=endpoint_url)
     key_id = kms.create_key(Description="dea-orchestration sandbox")["KeyMetadata"]["KeyId"]
     kms.create_alias(AliasName="alias/dea-orchestration", TargetKeyId=key_id)
@@ -35,8 +35,4 @@ def store(endpoint_url: str, region: str, parameters: dict[str, str]) -> str:
 
 def make_jobs_table(endpoint_url: str, region: str) -> None:
     """Make the table of batch jobs, with the name that functions look for it under if nothing else is set."""
-    create_table(_session(region).client("dynamodb", endpoint_url=endpoint_url))
-
-
-def _session(region: str) -> boto3.Session:
-    return boto3.Session(aws_access_key_id="sandbox", aws_secret_access_key="sandbox", region_name=region)  # noqa: S106
+    create_table(identity.session(region).client("dynamodb", endpoint_url=endpoint_url))

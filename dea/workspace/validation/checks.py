@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dea.remote.checks import Check, listed
 from dea.workspace import environment
 from dea.workspace.errors import WorkspaceError
+from dea.workspace.interpreters import how_to_install
 from dea.workspace.packaging.assembly import MAX_UNZIPPED_BYTES, MAX_UPLOAD_BYTES, megabytes
 from dea.workspace.packaging.manifest import Unreadable
 from dea.workspace.validation import native, shapes, variables
@@ -170,11 +171,7 @@ CHECKS: tuple[Callable[[Opened], Check], ...] = (
 
 
 def _untried(package: Opened, check: str, what: str) -> Check:
-    remedy = (
-        ""
-        if package.answers is not None
-        else f"install python{package.target.python}, or uv python install {package.target.python}"
-    )
+    remedy = "" if package.answers is not None else how_to_install(package.target.python)
     return Check(check, None, f"{what}: {package.not_imported}", remedy)
 
 

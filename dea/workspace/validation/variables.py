@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dea.workspace import usage
 from dea.workspace.checkout import Function
-from dea.workspace.environment import EnvironmentFile, SsmParameter
+from dea.workspace.environment import DEFAULT_ENVIRONMENT, EnvironmentFile, SsmParameter
 
 # AWS Lambda Developer Guide, "Defined runtime environment variables".
 _OF_LAMBDA = re.compile(
@@ -28,14 +28,12 @@ class Comparison:
         unread: Variables that are declared and that nothing written out in the function's or our own modules reads.
         unclear: Places where a variable is read whose name is not written out.
         unresolved: Variables that name SSM parameters in a function that does not resolve them.
-        read: How many variables are read.
     """
 
     undeclared: dict[str, str]
     unread: list[str]
     unclear: tuple[str, ...]
     unresolved: list[str]
-    read: int
 
 
 def compare(function: Function, declared: EnvironmentFile, folder: Path) -> Comparison:
@@ -66,7 +64,6 @@ def compare(function: Function, declared: EnvironmentFile, folder: Path) -> Comp
         unread=sorted(names - set(used.variables) - ours),
         unclear=used.unclear_variables,
         unresolved=[] if used.resolves_variables else sorted(parameters),
-        read=len(used.variables),
     )
 
 
@@ -75,7 +72,7 @@ def placeholders(declared: EnvironmentFile) -> dict[str, str]:
 
     A package is imported with them. No parameter is read for it.
     """
-    values = declared.environments.get("default", {})
+    values = declared.environments.get(DEFAULT_ENVIRONMENT, {})
     names = {*declared.variables, *values}
     known = {
         name: values.get(name, declared.variables[name].default if name in declared.variables else None)

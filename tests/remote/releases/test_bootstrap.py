@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dea.remote import bootstrap_settings
 from dea.remote.authorized_keys import ed25519_key
 from dea.remote.contract import Refusal
 from dea.remote.repository_server import pin, server_of
@@ -296,6 +297,26 @@ def scanner(folder, keys):
     program.write_text(f"#!/bin/sh\necho '{keys}'\n")
     program.chmod(0o755)
     return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_a_third_key_that_was_made_meanwhile_is_kept(tmp_path, monkeypatch):
+    """Of two calls at once: the other one may have shown it already, and somebody let it in at the repository's server."""
+    key = tmp_path / "repository_key"
+    real = bootstrap_settings._ssh_keygen
+    made = []
+
+    def another_first(command):
+        monkeypatch.undo()
+        bootstrap_settings._make_key(str(key))
+        made.append(key.read_bytes())
+        return real(command)
+
+    monkeypatch.setattr(bootstrap_settings, "_ssh_keygen", another_first)
+    bootstrap_settings._make_key(str(key))
+    assert key.read_bytes() == made[0]
+    assert key.with_suffix(".pub").read_text().strip() == bootstrap_settings.public_half(str(key))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["repository_key", "repository_key.pub"]
+    assert key.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_host_key_that_nobody_has_confirmed_is_not_pinned(account, tmp_path):
