@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import venv
@@ -12,7 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from dea.workspace import checkout
+from dea.workspace.packaging import tasks
 from tests.conftest import ROOT
+from tests.workspace.packaging.conftest import MakeFunction
+from tests.workspace.packaging.wheels import make_wheel
 
 BIN = Path(sys.executable).parent
 
@@ -60,6 +65,39 @@ def test_a_mistake_is_one_clear_line_and_a_status(arguments: list[str], said: st
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_all_are_packaged_but_the_one_that_cannot_be(make_function: MakeFunction, root: Path, index: Path) -> None:
+    make_wheel(index, "one")
+    for name in ("first", "second", "third"):
+        make_function(name, "one\n./dea/remote\n")
+    make_function("broken", "missing\n")
+    shutil.copy(ROOT / "tasks.py", root)
+    done = inv("package", "--name", "all", "--json", cwd=root)
+    assert done.returncode == 1
+    assert [line.partition(":")[0] for line in done.stderr.splitlines() if not line.endswith(" ...")] == ["broken"]
+    assert [(one["function"], one["changed"]) for one in json.loads(done.stdout)] == [
+        (name, True) for name in ("first", "second", "third")
+    ]
+    assert {path.name for path in (root / "dist").iterdir()} == {"first.zip", "second.zip", "third.zip"}
+
+
+def test_a_package_that_only_s3_takes_is_packaged_and_says_so(
+    make_function: MakeFunction,
+    index: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    function = make_function()
+    monkeypatch.setattr(tasks, "MAX_UPLOAD_BYTES", 10)
+    monkeypatch.setattr(checkout, "selected", lambda _: [function])
+    zip_ = tmp_path / "tidy.zip"
+    status = tasks.package(
+        "tidy", output=str(zip_), python="", architecture="", require_pyc=False, explain=False, as_json=False
+    )
+    assert (status, zip_.exists()) == (0, True)
+    assert "Lambda takes a package only through S3" in capsys.readouterr().err
 
 
 def test_lock_check_says_that_all_is_up_to_date() -> None:
