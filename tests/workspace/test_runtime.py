@@ -493,7 +493,7 @@ def test_a_package_for_a_version_that_is_not_here_is_one_clear_error(
     package = make_package(tmp_path / "made.zip", {"made.py": ""}, python="3.13")
     monkeypatch.setattr(interpreters, "find", lambda _: None)
     with (
-        pytest.raises(WorkspaceError, match=r"is for Python 3\.13, and this machine has no such"),
+        pytest.raises(WorkspaceError, match=r"is for Python 3\.13, which this machine has not: uv python install"),
         runtime.unpacked(package),
     ):
         pass
