@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from dea.workspace.packaging import (
     segments,
 )
 from dea.workspace.packaging.bytecode import Compiler, compiler_for
+from dea.workspace.packaging.cache import Buffer
 from dea.workspace.packaging.parts import Part, Recipe
 from dea.workspace.packaging.requirements import Requirements
 from dea.workspace.packaging.segments import Segment
@@ -129,12 +131,14 @@ def build(
     target = Target(python or wanted.python, architecture or wanted.architecture)
     needed = requirements.read(function, root)
     lock = _lock(function, needed, progress, root)
-    compiler = compiler_for(target.python)
+    snapshot = snapshot or Snapshot(root)
+    with ThreadPoolExecutor() as beside:  # one waits for an interpreter, the other reads
+        finding = beside.submit(compiler_for, target.python)
+        files = inspection.own_files(function)
+        internal = {package: snapshot.files(package) for package in needed.internal}
+        compiler = finding.result()
     if compiler is None and require_pyc:
         raise NoCompiler(without_compiler(target))
-    files = inspection.own_files(function)
-    snapshot = snapshot or Snapshot(root)
-    internal = {package: snapshot.files(package) for package in needed.internal}
     packages = frozenset({*lock.versions, *(package.name for package in internal)})
     uses = inspection.uses_of(wanted, needed, packages, files, internal)
     inspection.check_own(function, wanted, packages, uses, files)
@@ -171,19 +175,19 @@ def build(
         raise WorkspaceError(
             f"{function.name} is {megabytes(unzipped_bytes)} unzipped, and Lambda takes {megabytes(MAX_UNZIPPED_BYTES)}: the largest are {largest}"
         )
-    content = segments.join([about, *taken])
+    pieces = segments.join([about, *taken])
     path = output or root / "dist" / f"{function.name}.zip"
-    changed = not _holds(path, content)
+    changed = not _holds(path, pieces)
     if changed:
         try:
-            cache.write_whole(path, content)
+            cache.write_whole(path, *pieces)
         except OSError as error:
             raise WorkspaceError(f"{path} cannot be written: {error.strerror}; what was there is as it was") from error
     return Package(
         function=function.name,
         path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
-        size_bytes=len(content),
+        sha256=_sha256(pieces),
+        size_bytes=sum(map(len, pieces)),
         unzipped_bytes=unzipped_bytes,
         python=target.python,
         architecture=target.architecture,
@@ -293,9 +297,18 @@ def _size(part: Part, segment: Segment) -> Size:
     return Size(label, len(segment.entries), len(segment.data), segment.size, part.left_out)
 
 
-def _holds(path: Path, content: bytes) -> bool:
+def _sha256(pieces: Iterable[Buffer]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _holds(path: Path, pieces: Sequence[Buffer]) -> bool:
     """Tell whether a file holds exactly these bytes."""
     try:
-        return path.stat().st_size == len(content) and path.read_bytes() == content
+        with path.open("rb") as file:
+            same = os.fstat(file.fileno()).st_size == sum(map(len, pieces))
+            return same and all(file.read(len(piece)) == piece for piece in pieces)
     except OSError:
         return False

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from dea.workspace.errors import WorkspaceError
 
+Buffer = bytes | memoryview
+
 _UNUSED_S = 30 * 24 * 3600
 _CHECKSUM_BYTES = 4
 _TOUCHED_S = _BUILD_S = 24 * 3600
@@ -47,7 +49,7 @@ def usable() -> Iterator[None]:
         ) from error
 
 
-def get(key: str) -> bytes | None:
+def get(key: str) -> memoryview | None:
     """Return the entry of a key, or None if there is none, or none that is whole; such a one is removed.
 
     Raises:
@@ -56,7 +58,7 @@ def get(key: str) -> bytes | None:
     path = _path(key)
     with usable():
         try:
-            stored = path.read_bytes()
+            stored = memoryview(path.read_bytes())
         except FileNotFoundError:
             return None
     content, checksum = stored[:-_CHECKSUM_BYTES], stored[-_CHECKSUM_BYTES:]
@@ -87,7 +89,7 @@ def put(key: str, content: bytes) -> None:
         WorkspaceError: If the cache cannot be written.
     """
     with usable():
-        write_whole(_path(key), content + _checksum(content), durable=False)
+        write_whole(_path(key), content, _checksum(content), durable=False)
 
 
 def clean() -> None:
@@ -102,19 +104,19 @@ def clean() -> None:
                 path.unlink()
 
 
-def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_whole(path: Path, *pieces: Buffer, durable: bool = True) -> None:
     """Write a file so that its name never stands for half of it.
 
     Args:
         path: The file.
-        content: What it is to hold.
+        pieces: What it is to hold, in pieces.
         durable: Not even after a power cut.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines(pieces)
             file.flush()
             if durable:
                 os.fsync(descriptor)
@@ -126,7 +128,7 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
         raise
 
 
-def _checksum(content: bytes) -> bytes:
+def _checksum(content: Buffer) -> bytes:
     return zlib.crc32(content).to_bytes(_CHECKSUM_BYTES, "big")
 
 

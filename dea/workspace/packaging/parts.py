@@ -137,7 +137,7 @@ def own(name: str, files: Sequence[Source], recipe: Recipe, where: str) -> Part:
 
 def _known_set(key: str) -> list[Part] | None:
     known = cache.get(key)
-    parts = [Part(**values) for values in json.loads(known)] if known is not None else []
+    parts = [Part(**values) for values in json.loads(bytes(known))] if known is not None else []
     return parts if known is not None and all(cache.has(part.segment_key) for part in parts) else None
 
 
@@ -185,7 +185,7 @@ def _internal_key(package: InternalPackage, files: Iterable[Source], recipe: Rec
 
 def _known_part(key: str) -> Part | None:
     known = cache.get(key)
-    part = Part(**json.loads(known)) if known is not None else None
+    part = Part(**json.loads(bytes(known))) if known is not None else None
     return part if part is not None and cache.has(part.segment_key) else None
 
 

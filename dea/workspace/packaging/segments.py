@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import deflate
 
 from dea.workspace.errors import WorkspaceError
+from dea.workspace.packaging.cache import Buffer
 
 LEVEL = (
     6  # as small as zlib's best and faster than its fastest; the next step that is smaller takes eight times as long
@@ -69,7 +70,7 @@ class Segment:
     """
 
     entries: tuple[Entry, ...]
-    data: bytes
+    data: Buffer
 
     @property
     def size(self) -> int:
@@ -79,14 +80,15 @@ class Segment:
     def encode(self) -> bytes:
         """Return the segment as one text of bytes, for the cache."""
         index = json.dumps([list(vars(entry).values()) for entry in self.entries]).encode()
-        return _LENGTH.pack(len(index)) + index + self.data
+        return b"".join([_LENGTH.pack(len(index)), index, self.data])
 
     @classmethod
-    def decode(cls, content: bytes) -> Segment:
-        """Return the segment that `encode` made this of."""
+    def decode(cls, content: Buffer) -> Segment:
+        """Return the segment that `encode` made this of; its data stay where they are."""
         begin = _LENGTH.size
         end = begin + _LENGTH.unpack_from(content)[0]
-        return cls(tuple(Entry(*values) for values in json.loads(content[begin:end])), content[end:])
+        index = json.loads(bytes(content[begin:end]))
+        return cls(tuple(Entry(*values) for values in index), memoryview(content)[end:])
 
 
 def make(files: Iterable[tuple[str, bytes, bool]]) -> Segment:
@@ -111,8 +113,8 @@ def make(files: Iterable[tuple[str, bytes, bool]]) -> Segment:
     return Segment(tuple(entries), b"".join(pieces))
 
 
-def join(segments: Sequence[Segment]) -> bytes:
-    """Return the zip that holds all files of some segments; its directory is sorted by name.
+def join(segments: Sequence[Segment]) -> list[Buffer]:
+    """Return the zip that holds all files of some segments, in pieces; its directory is sorted by name.
 
     Raises:
         WorkspaceError: If there are more files, or more bytes, than a plain zip can hold.
@@ -130,7 +132,7 @@ def join(segments: Sequence[Segment]) -> bytes:
         _central_header(name, entry, at) + name for name, entry, at in sorted(placed, key=lambda one: one[0])
     )
     end = _END.pack(b"PK\5\6", 0, 0, len(placed), len(placed), len(directory), offset, 0)
-    return b"".join([*(segment.data for segment in segments), directory, end])
+    return [*(segment.data for segment in segments), directory, end]
 
 
 def _packed(content: bytes) -> tuple[int, bytes]:
