@@ -55,6 +55,18 @@ def user_path_from(environment: dict[str, str] | os._Environ[str]) -> str:
     return environment.get(USER_PATH_VARIABLE) or DEFAULT_USER_PATH
 
 
+def parameter_names(user_path: str) -> dict[str, str]:
+    """Return the names of a key's four SSM parameters.
+
+    Args:
+        user_path: The prefix of the names.
+
+    Returns:
+        The name of each part: `user`, `host`, `pkey` and `hostkey`.
+    """
+    return {part: f"{user_path}.{part}" for part in ("user", "host", "pkey", "hostkey")}
+
+
 def load_credentials(user_path: str | None = None, *, ssm: SSMClient | None = None) -> Credentials:
     """Read the four SSM parameters `<user_path>.user`, `.host`, `.pkey` and `.hostkey` in one call.
 
@@ -66,7 +78,7 @@ def load_credentials(user_path: str | None = None, *, ssm: SSMClient | None = No
         CredentialsError: The subclass that says what is missing, may not be read, or is no key.
     """
     prefix = user_path or user_path_from(os.environ)
-    names = {part: f"{prefix}.{part}" for part in ("user", "host", "pkey", "hostkey")}
+    names = parameter_names(prefix)
     values = get_ssm_parameters(list(names.values()), ssm)
     missing = [name for name in names.values() if name not in values]
     if missing == [names["hostkey"]]:

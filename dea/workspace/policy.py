@@ -27,7 +27,6 @@ _IS_ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 _IS_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}", re.ASCII)
 _IS_KEY_ARN = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+", re.ASCII)
 _IS_FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-_PARTS = ("user", "host", "pkey", "hostkey")
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def _parameters(
     variables: Mapping[str, str | environment.SsmParameter],
     used: usage.Usage,
 ) -> list[str]:
-    from dea.raijin.credentials import USER_PATH_VARIABLE, user_path_from  # noqa: PLC0415 - costs boto3 and paramiko
+    from dea.raijin.credentials import USER_PATH_VARIABLE, parameter_names, user_path_from  # noqa: PLC0415 - costs boto3 and paramiko
 
     prefixes = set(used.user_paths)
     if used.default_user_path or declared.commands:
@@ -179,7 +178,7 @@ def _parameters(
                 "write its value there"
             )
         prefixes.add(user_path_from({name: value for name, value in variables.items() if isinstance(value, str)}))
-    names = {f"{prefix}.{part}" for prefix in prefixes for part in _PARTS} | used.parameters
+    names = {name for prefix in prefixes for name in parameter_names(prefix).values()} | used.parameters
     names |= {value.name for value in variables.values() if isinstance(value, environment.SsmParameter)}
     return sorted(names)
 

@@ -16,7 +16,7 @@ from benchmarks.plan import PLAN
 from dea.lambdas import jobs
 from dea.lambdas.jobs import metrics
 from dea.lambdas.jobs.table import item_of
-from dea.raijin.credentials import DEFAULT_USER_PATH
+from dea.raijin.credentials import DEFAULT_USER_PATH, parameter_names
 from dea.remote import authorize, bootstrap, fault, gate
 from dea.remote import doctor as remote_doctor
 from dea.remote.contract import job, receipt, status
@@ -24,7 +24,7 @@ from dea.remote.contract.job import Submitted
 from dea.remote.releases import pull
 from dea.remote.releases import settings as release_settings
 from dea.remote.schedulers import choose, commands, errors, modules
-from dea.workspace import doctor, environment, faults, policy, settings
+from dea.workspace import doctor, environment, faults, settings
 from dea.workspace.approval import schema as described
 from dea.workspace.packaging import rules
 from tests.conftest import ROOT
@@ -97,7 +97,7 @@ _REFERENCE: dict[tuple[str, str, int], Callable[[], Expected]] = {
     ("package", "The manifest", 0): lambda: keys("dea/workspace/packaging/assembly.py", "_manifest"),
     ("run-ids", "What it is made of", 0): lambda: 4,  # the parameters of run_id_of
     ("run-ids", "What a delivery is known by", 0): lambda: len(kinds_of_identity()),
-    ("ssm-parameters", "SSM parameters", 0): lambda: {f"PREFIX.{part}" for part in policy._PARTS},
+    ("ssm-parameters", "SSM parameters", 0): lambda: {*parameter_names("PREFIX").values()},
     ("ssm-parameters", "SSM parameters", 1): prefixes,
     ("errors", "Exit statuses", 0): exit_statuses,
     ("jobs-table", "The table", 0): lambda: {*item_of(replace(first_record(), unknown_since="2026-01-01T00:00:00Z"))},
@@ -185,7 +185,7 @@ _ELSEWHERE: dict[tuple[str, str, int], Callable[[], Expected]] = {
     ("docs/how-to/run-a-function", "Choose what runs", 0): lambda: 3,
     ("docs/how-to/run-a-function", "Give it events", 0): lambda: keys("dea/workspace/run_lambda.py", "_shown"),
     ("docs/how-to/store-credentials", "Store the credentials", 0): lambda: {
-        f"{DEFAULT_USER_PATH}.{part}" for part in policy._PARTS
+        *parameter_names(DEFAULT_USER_PATH).values()
     },
     ("docs/how-to/update-the-login-node", "Update", 0): lambda: options_of_command("git_pull"),
     ("docs/how-to/update-the-login-node", "When it fails", 0): lambda: 7,

@@ -24,6 +24,7 @@ from dea.raijin import (
     RaijinSession,
     load_credentials,
 )
+from dea.raijin.credentials import parameter_names
 from dea.raijin.parameter_store import get_ssm_parameters
 from dea.remote import __version__, approval, contract
 from dea.remote.checks import Check, listed
@@ -32,8 +33,6 @@ from dea.workspace.doctor import channels
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
-
-PARTS = ("user", "host", "pkey", "hostkey")
 
 EXAMPLE = "example"
 """The command that is run to see that one can be: it prints the names of the commands, and every checkout has it."""
@@ -57,7 +56,7 @@ class Way:
     @property
     def parameters(self) -> list[str]:
         """The names of the key's SSM parameters."""
-        return [f"{self.user_path}.{part}" for part in PARTS]
+        return list(parameter_names(self.user_path).values())
 
 
 def parameters(way: Way) -> Check:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dea.raijin import RaijinError, RaijinSession, UnknownRun, random_run_id
+from dea.raijin.credentials import parameter_names
 from dea.raijin.parameter_store import get_ssm_parameters
 from dea.workspace.errors import WorkspaceError
 
@@ -52,11 +53,11 @@ def read(ssm: SSMClient, prefix: str) -> Values:
     Raises:
         WorkspaceError: If one of the four is missing or may not be read.
     """
-    names = [f"{prefix}.{part}" for part in ("user", "host", "pkey", "hostkey")]
-    found = _stored(ssm, names)
-    if missing := [name for name in names if name not in found]:
+    names = parameter_names(prefix)
+    found = _stored(ssm, [*names.values()])
+    if missing := [name for name in names.values() if name not in found]:
         raise WorkspaceError(f"SSM has no {', '.join(missing)}: store the key with inv keys.store first")
-    return Values(*(found[name] for name in names))
+    return Values(*(found[name] for name in names.values()))
 
 
 def check_login(prefix: str, ssm: SSMClient) -> None:

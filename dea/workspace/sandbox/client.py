@@ -18,7 +18,7 @@ import psutil
 from botocore.config import Config
 
 from dea.raijin import RaijinSession
-from dea.raijin.credentials import DEFAULT_USER_PATH, USER_PATH_VARIABLE
+from dea.raijin.credentials import DEFAULT_USER_PATH, USER_PATH_VARIABLE, parameter_names
 from dea.workspace.checkout import ROOT
 from dea.workspace.errors import WorkspaceError
 from dea.workspace.sandbox import identity, openssh
@@ -118,9 +118,10 @@ class Sandbox:
 
     def stored(self) -> dict[str, str]:
         """Return the four parameters that lead to the first login node, decrypted, by the last part of their names."""
-        names = [f"{self.user_path}.{part}" for part in ("user", "host", "pkey", "hostkey")]
-        found = self.ssm().get_parameters(Names=names, WithDecryption=True)["Parameters"]
-        return {one["Name"].rpartition(".")[2]: one["Value"] for one in found}
+        names = parameter_names(self.user_path)
+        found = self.ssm().get_parameters(Names=list(names.values()), WithDecryption=True)["Parameters"]
+        values = {one["Name"]: one["Value"] for one in found}
+        return {part: values[name] for part, name in names.items()}
 
     def store(self, parameters: Mapping[str, str]) -> None:
         """Store parameters as SecureStrings under the sandbox's key, in the place of what had their names."""
