@@ -105,10 +105,10 @@ def internal(packages: Mapping[InternalPackage, Sequence[Source]], recipe: Recip
         WorkspaceError: If one cannot be built or has a module that is no Python of the target version.
     """
     keys = {package: _internal_key(package, files, recipe) for package, files in packages.items()}
-    found = {package: part for package, key in keys.items() if (part := _known_part(key)) is not None}
+    found = _known(keys)
     if len(found) < len(packages):
         with _BUILDING:
-            found = {package: part for package, key in keys.items() if (part := _known_part(key)) is not None}
+            found = _known(keys)
             found |= _build({package: packages[package] for package in packages if package not in found}, keys, recipe)
     return [found[package] for package in packages]
 
@@ -181,6 +181,10 @@ def _build(
 def _internal_key(package: InternalPackage, files: Iterable[Source], recipe: Recipe) -> str:
     digests = {file.name: file.sha256 for file in files}
     return recipe.key("internal", distributions.BUILDER, package.path, digests, _plain(recipe.uses))
+
+
+def _known(keys: Mapping[InternalPackage, str]) -> dict[InternalPackage, Part]:
+    return {package: part for package, key in keys.items() if (part := _known_part(key)) is not None}
 
 
 def _known_part(key: str) -> Part | None:
